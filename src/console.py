@@ -1,0 +1,141 @@
+"""What every script shares at its edge: errors as one sentence, exit codes, a quiet TensorFlow.
+
+Library code raises UserError with a sentence that names the file or value and the way out; `run` prints it.
+Anything else that escapes is our bug and keeps its traceback.
+"""
+import argparse
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+
+
+class UserError(ValueError):
+    """Something the user can put right. The message is one sentence that says how."""
+
+
+class UsageError(UserError):
+    """A flag or argument that cannot be: exit status 2, as argparse has it."""
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The description as written, and each flag with its default."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=34, width=110)
+
+
+def run(main):
+    """Call main() and exit: 0, 1 (could not do it), 2 (asked wrongly), 130 (Ctrl-C); never a traceback for a user's mistake."""
+    try:
+        status = main()
+    except UserError as error:
+        status = fail(f'error: {error}', 2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:                             # `... | head`: whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        status = fail(f'error: {describe(error)}', 1)
+    except KeyboardInterrupt:
+        status = fail('interrupted', 130)
+    sys.exit(status)
+
+
+def fail(message, status):
+    """Print `message` on stderr behind what stdout still holds; return `status`."""
+    sys.stdout.flush()
+    print(message, file=sys.stderr)
+    return status
+
+
+def describe(error):
+    """An OSError as one sentence with the file and the way out."""
+    name = error.filename if error.filename is not None else 'the file'
+    way_out = {errno.ENOENT: 'there is no such file; check the path',
+               errno.EACCES: 'permission denied; check who owns it, or choose another folder',
+               errno.EPERM: 'permission denied; check who owns it, or choose another folder',
+               errno.EROFS: 'the file system is read-only; choose another folder',
+               errno.EISDIR: 'this is a folder, a file was expected',
+               errno.ENOTDIR: 'a part of this path is a file, a folder was expected',
+               errno.ENOSPC: 'no space left on the device; free some and run the same command again, what was there before is untouched',
+               errno.EFBIG: 'the file grew larger than this system allows; what was there before is untouched',
+               errno.EDQUOT: 'the disk quota is used up; free some space and run the same command again'}
+    return f'{name}: {way_out.get(error.errno, (error.strerror or str(error)).lower())}.'
+
+
+def positive_int(text):
+    """argparse type: a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{value} is out of range: a whole number from 1 up')
+    return value
+
+
+def count(text):
+    """argparse type: a whole number, 0 or above."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f'{value} is out of range: a whole number from 0 up')
+    return value
+
+
+def fraction(text):
+    """argparse type: a number in [0, 1]."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{value} is out of range: a number from 0 to 1')
+    return value
+
+
+def positive_float(text):
+    """argparse type: a finite number above 0."""
+    value = float(text)
+    if not 0 < value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{value} is out of range: a number above 0')
+    return value
+
+
+def nonnegative_float(text):
+    """argparse type: a finite number, 0 or above."""
+    value = float(text)
+    if not 0 <= value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{value} is out of range: a number from 0 up')
+    return value
+
+
+def import_tensorflow(verbose=False):
+    """Import TensorFlow and start its devices with GPU memory growth; its chatter reaches the user only if `verbose`.
+
+    TensorFlow's C++ side writes to file descriptor 2 before any of its log settings apply, so descriptor 2 is
+    what we turn aside; should the import fail, what was written is shown.
+    """
+    if verbose:
+        os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '0')
+        return _start_tensorflow()
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        try:
+            os.dup2(aside.fileno(), 2)
+            return _start_tensorflow()
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _start_tensorflow():
+    import tensorflow as tf
+    tf.get_logger().setLevel('ERROR')
+    for gpu in tf.config.list_physical_devices('GPU'):
+        with contextlib.suppress(RuntimeError):         # already started: keeps the growth it was started with
+            tf.config.experimental.set_memory_growth(gpu, True)
+    tf.zeros([]).numpy()                                # the first operation starts the devices, and they talk too
+    return tf

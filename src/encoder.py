@@ -1,0 +1,133 @@
+"""Byte-level BPE, as in GPT-2: text -> token ids, and back.
+
+A text is cut into words by a regular expression, each word becomes UTF-8 bytes, and neighbouring byte runs merge in
+the order in which vocab.bpe lists the merges (Sennrich et al. 2016, arXiv:1508.07909; over bytes since GPT-2, section 2.2).
+The inner loop is tiktoken's; what it merges comes from the model folder's own two files:
+
+    encoder.json    {"!": 0, "\\"": 1, ..., "\\u0120the": 262, ..., "<|endoftext|>": 50256}      every token and its id
+    vocab.bpe       #version: 0.2 / \\u0120 t / \\u0120 a / h e / ...                           a merge a line, best first
+
+Both write bytes as printable characters (a space is \\u0120); bytes_to_unicode is that table.
+Special tokens such as <|endoftext|> are ids only: `encode` never makes them from text, the word is seven ordinary tokens.
+"""
+import codecs
+import functools
+import json
+import os
+import re
+
+import regex
+import tiktoken
+
+from . import files
+from .console import UserError
+
+END_OF_TEXT = '<|endoftext|>'
+WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+DEEP = re.compile(r'\s{400000}')                        # tiktoken's matcher overflows on whitespace runs of about a million
+
+
+@functools.lru_cache
+def bytes_to_unicode():
+    """{byte: printable character}: printable Latin-1 bytes stand for themselves, the other 68 for characters from 256 up."""
+    printable = [*range(ord('!'), ord('~') + 1), *range(ord('¡'), ord('¬') + 1), *range(ord('®'), ord('ÿ') + 1)]
+    table = {byte: chr(byte) for byte in printable}
+    for byte in range(256):
+        if byte not in table:
+            table[byte] = chr(256 + len(table) - len(printable))
+    return table
+
+
+class Encoder:
+    """One vocabulary. `special_tokens` maps their names to ids; `eot` is the id of <|endoftext|>."""
+
+    def __init__(self, encoder, merges, name='gpt2'):
+        """encoder: {token: id}; merges: [(left, right)], best first. Raises UserError when the two do not fit together."""
+        to_byte = {character: byte for byte, character in bytes_to_unicode().items()}
+        tokens = [*to_byte, *(left + right for left, right in merges)]
+        missing = [token for token in tokens if token not in encoder]
+        if missing:
+            raise UserError(f'{name}: encoder.json lacks {len(missing)} tokens that vocab.bpe makes, the first is {missing[0]!r}; '
+                            'the two files do not belong together, download both again.')
+        # tiktoken calls a token by its merge rank; in GPT-2 the id is that rank, elsewhere a table leads from one to the other
+        ranks, ids = {}, []
+        for token in sorted(to_byte, key=encoder.get) + tokens[256:]:
+            data = bytes(to_byte[character] for character in token)
+            if data not in ranks:
+                ranks[data] = len(ids)
+                ids.append(encoder[token])
+        made = set(tokens)
+        self.special_tokens = {token: i for token, i in encoder.items() if token not in made}
+        self.n_vocab = max(encoder.values()) + 1
+        self.eot = self.special_tokens.get(END_OF_TEXT)
+        self._ids = None if ids == list(range(len(ids))) else ids
+        self._bytes = {i: data for data, i in zip(ranks, ids)}
+        self._bytes.update({i: token.encode('utf-8') for token, i in self.special_tokens.items()})
+        self._bpe = tiktoken.Encoding(name, pat_str=WORDS, mergeable_ranks=ranks, special_tokens={})
+
+    def encode(self, text):
+        """str -> [int]. Lone surrogates, which no UTF-8 has, become U+FFFD."""
+        if len(text) > 400000 and DEEP.search(text):
+            words = regex.findall(WORDS, text)
+            ranks = [rank for word in words for rank in self._one_word.encode_ordinary(word)]
+        else:
+            ranks = self._bpe.encode_ordinary(text)
+        return ranks if self._ids is None else [self._ids[rank] for rank in ranks]
+
+    @functools.cached_property
+    def _one_word(self):
+        """The same merges on a text taken as a single word."""
+        return tiktoken.Encoding('one word', pat_str=r'[\s\S]+', mergeable_ranks=self._bpe._mergeable_ranks, special_tokens={})
+
+    def decode(self, ids):
+        """[int] -> str; bytes that are no UTF-8 become U+FFFD. Raises UserError for an id outside the vocabulary."""
+        return self.decode_bytes(ids).decode('utf-8', errors='replace')
+
+    def decode_bytes(self, ids):
+        """[int] -> bytes."""
+        try:
+            return b''.join([self._bytes[int(i)] for i in ids])
+        except KeyError as error:
+            raise UserError(f'token {error} is not in this vocabulary of {self.n_vocab}: the text was made with another model.') from None
+
+    def stream_decoder(self):
+        """A StreamDecoder of this vocabulary."""
+        return StreamDecoder(self)
+
+
+class StreamDecoder:
+    """Tokens in, text out as soon as it is certain: a character is held back until all of its bytes are there."""
+
+    def __init__(self, enc):
+        self._enc = enc
+        self._utf8 = codecs.getincrementaldecoder('utf-8')(errors='replace')
+
+    def push(self, ids):
+        """[int] -> the text these complete, maybe ''."""
+        return self._utf8.decode(self._enc.decode_bytes(ids))
+
+    def finish(self):
+        """What is left of a character that never ended, as U+FFFD, or ''."""
+        return self._utf8.decode(b'', final=True)
+
+
+def get_encoder(model_name, models_dir='models'):
+    """The Encoder of models_dir/model_name, or of the folder that model_name is itself.
+
+    Raises UserError when the folder or one of its two vocabulary files is missing or broken.
+    """
+    folder = files.model_folder(model_name, models_dir)
+    paths = [os.path.join(folder, name) for name in ('encoder.json', 'vocab.bpe')]
+    for path in paths:
+        if not os.path.isfile(path):
+            raise UserError(f'{path}: there is no such file, and no vocabulary without it; copy it from the model that this one was made from.')
+    try:
+        with open(paths[0], encoding='utf-8') as file:
+            encoder = json.load(file)
+        with open(paths[1], encoding='utf-8') as file:
+            merges = [tuple(line.split(' ')) for line in file.read().split('\n') if line and not line.startswith('#version')]
+        if not all(len(merge) == 2 for merge in merges) or not all(isinstance(i, int) for i in encoder.values()):
+            raise ValueError
+    except (ValueError, AttributeError):
+        raise UserError(f'{folder}: encoder.json or vocab.bpe is damaged; delete both and download them again.') from None
+    return Encoder(encoder, merges, name=os.path.basename(folder))

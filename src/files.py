@@ -1,0 +1,86 @@
+"""Whole files or none: what is written goes to a temporary name, is flushed to the disk, and is then renamed.
+
+A process killed at any moment leaves the last good file; a full disk leaves it too, and the temporary one is removed.
+"""
+import contextlib
+import glob
+import os
+import tempfile
+
+from .console import UserError
+
+OLD_NAMES = {'117M': '124M', '345M': '355M'}          # what OpenAI called them at first
+
+
+@contextlib.contextmanager
+def whole(path, mode='wb', **options):
+    """Open a temporary file beside `path`; it becomes `path` when the block ends well, and is removed when it does not.
+
+    with whole('run1/counter', 'w') as f: f.write('7\\n')
+    """
+    folder = os.path.dirname(path) or '.'
+    os.makedirs(folder, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix='.' + os.path.basename(path) + '.', suffix='.part')
+    try:
+        os.chmod(descriptor, 0o666 & ~_umask())         # mkstemp's 0600 is for secrets; these are ordinary files
+        with open(descriptor, mode, **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
+    sync_folder(folder)
+
+
+def sync_folder(folder):
+    """Make renames in `folder` durable; a no-op where folders cannot be opened (Windows)."""
+    if os.name == 'posix':
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def expand(path):
+    """A file, a folder (every file under it) or a glob -> sorted list of file paths, hidden ones left out.
+
+    Raises UserError when nothing is there.
+    """
+    if os.path.isfile(path):
+        return [path]
+    if os.path.isdir(path):
+        found = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names
+                       if not name.startswith('.'))
+        if not found:
+            raise UserError(f'{path}: the folder holds no files.')
+        return found
+    found = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
+    if not found:
+        raise UserError(f'{path}: there is no such file, folder or pattern; check the path (you are in {os.getcwd()}).')
+    return found
+
+
+def model_folder(name, models_dir='models'):
+    """The folder of a model: models_dir/name, or `name` itself when that is a folder (a run, or a path).
+
+    117M and 345M are the old names of 124M and 355M. Raises UserError naming the models that are there.
+    """
+    for candidate in (name, OLD_NAMES.get(name, name)):
+        folder = os.path.join(models_dir, candidate)
+        if os.path.isdir(folder):
+            return folder
+    if os.path.isdir(name):
+        return name
+    there = sorted(entry.name for entry in os.scandir(models_dir) if entry.is_dir()) if os.path.isdir(models_dir) else []
+    raise UserError(f'there is no model {name} in {models_dir}/ (there: {", ".join(there) or "none"}); '
+                    'python download_model.py 124M fetches one.')

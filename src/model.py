@@ -1,0 +1,229 @@
+"""GPT-2's forward pass: functions over a nested dict of variables whose keys are the checkpoint's names.
+
+    params['h0']['attn']['c_attn']['w']    is    model/h0/attn/c_attn/w
+
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3: a decoder-only transformer with
+layer norm in front of each sub-block and after the last one, learnt positions, GELU, and one matrix, wte, at both ends.
+Dimensions in brackets: batch, sequence (positions of X), past (positions before X), head, features = n_embd / n_head.
+"""
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
+
+from .console import UserError
+
+
+@dataclass(frozen=True)
+class HParams:
+    """A model's sizes, the five numbers of hparams.json; the defaults are those of 124M."""
+    n_vocab: int = 50257
+    n_ctx: int = 1024
+    n_embd: int = 768
+    n_head: int = 12
+    n_layer: int = 12
+
+    def __post_init__(self):
+        wrong = [f'{f.name} = {value!r}' for f in fields(self) if not isinstance(value := getattr(self, f.name), int) or value < 1]
+        if wrong:
+            raise UserError(f'hparams need whole numbers from 1 up, not {", ".join(wrong)}.')
+        if self.n_embd % self.n_head:
+            raise UserError(f'hparams: n_embd {self.n_embd} does not divide into {self.n_head} heads.')
+
+    @classmethod
+    def read(cls, folder):
+        """folder/hparams.json -> HParams. Raises UserError when it is missing or not a model's."""
+        path = os.path.join(folder, 'hparams.json')
+        try:
+            with open(path, encoding='utf-8') as file:
+                found = json.load(file)
+            return cls(**{f.name: found[f.name] for f in fields(cls)})
+        except FileNotFoundError:
+            raise UserError(f'{path}: there is no such file, so {folder} is no model folder; '
+                            'python download_model.py 124M fetches one.') from None
+        except (ValueError, KeyError, TypeError) as error:
+            reason = error if isinstance(error, UserError) else f'it must hold {", ".join(f.name for f in fields(cls))}'
+            raise UserError(f'{path} is damaged: {reason}') from None
+
+    def to_json(self):
+        """The text of hparams.json."""
+        return json.dumps(asdict(self))
+
+
+def shapes(hparams):
+    """{variable name below `model/`: shape}, in the order in which the original creates them."""
+    n = hparams.n_embd
+    found = {'wpe': [hparams.n_ctx, n], 'wte': [hparams.n_vocab, n]}
+    for layer in range(hparams.n_layer):
+        h = f'h{layer}'
+        for name, nx, nf in (('attn/c_attn', n, 3 * n), ('attn/c_proj', n, n), ('mlp/c_fc', n, 4 * n), ('mlp/c_proj', 4 * n, n)):
+            found[f'{h}/{name}/w'] = [1, nx, nf]
+            found[f'{h}/{name}/b'] = [nf]
+        for name in ('ln_1', 'ln_2'):
+            found[f'{h}/{name}/g'] = [n]
+            found[f'{h}/{name}/b'] = [n]
+    return found | {'ln_f/g': [n], 'ln_f/b': [n]}
+
+
+def nested(flat):
+    """{'h0/ln_1/g': v} -> {'h0': {'ln_1': {'g': v}}}."""
+    tree = {}
+    for name, value in flat.items():
+        *path, leaf = name.split('/')
+        branch = tree
+        for key in path:
+            branch = branch.setdefault(key, {})
+        branch[leaf] = value
+    return tree
+
+
+def flat(tree, prefix=''):
+    """nested's inverse."""
+    found = {}
+    for key, value in tree.items():
+        found |= flat(value, f'{prefix}{key}/') if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def init_params(hparams, seed=0):
+    """Random weights as the original draws them: wpe N(0, 0.01), wte and every w N(0, 0.02), g 1, b 0.
+
+    Returns the nested dict of float32 tf.Variables; the same seed gives the same weights.
+    """
+    draw = np.random.default_rng(seed)
+
+    def start(name, shape):
+        leaf = name.rsplit('/', 1)[-1]
+        if leaf in ('g', 'b'):
+            return np.full(shape, leaf == 'g', np.float32)
+        values = draw.standard_normal(shape, np.float32)
+        values *= 0.01 if leaf == 'wpe' else 0.02
+        return values
+
+    return nested({name: variable(name, start(name, shape)) for name, shape in shapes(hparams).items()})
+
+
+def variable(name, value):
+    """A float32 tf.Variable of the checkpoint's name."""
+    return tf.Variable(value, name='model/' + name, dtype=tf.float32)
+
+
+# ---- the pieces, in the order in which block uses them; x [batch, sequence, n_embd]
+
+def norm(x, p, epsilon=1e-5):
+    """Layer norm over the last axis (Ba et al. 2016, arXiv:1607.06450), in float32."""
+    x32 = tf.cast(x, tf.float32)
+    mean = tf.reduce_mean(x32, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(x32 - mean), axis=-1, keepdims=True)
+    return tf.cast((x32 - mean) * tf.math.rsqrt(variance + epsilon) * p['g'] + p['b'], x.dtype)
+
+
+def conv1d(x, p):
+    """x [..., nx] -> [..., nf]. The checkpoint keeps p['w'] as [1, nx, nf], so we do too."""
+    w, b = tf.cast(p['w'][0], x.dtype), tf.cast(p['b'], x.dtype)
+    nx, nf = w.shape
+    y = tf.matmul(tf.reshape(x, [-1, nx]), w) + b                        # [batch * sequence, nf]
+    return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [nf]], axis=0))
+
+
+def gelu(x):
+    """Hendrycks and Gimpel 2016, arXiv:1606.08415, the tanh approximation."""
+    return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def split_heads(x, n_head):
+    """[batch, sequence, n_embd] -> [batch, head, sequence, features]."""
+    batch, sequence, n_embd = *tf.unstack(tf.shape(x)[:2]), x.shape[-1]
+    return tf.transpose(tf.reshape(x, [batch, sequence, n_head, n_embd // n_head]), [0, 2, 1, 3])
+
+
+def merge_heads(x):
+    """[batch, head, sequence, features] -> [batch, sequence, n_embd]."""
+    batch, sequence = tf.shape(x)[0], tf.shape(x)[2]
+    return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, sequence, x.shape[1] * x.shape[3]])
+
+
+def attn(x, p, *, remember, mask, hparams):
+    """Masked multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2).
+
+    remember(k, v) takes the new keys and values [batch, head, sequence, features] and returns all there are; mask
+    [sequence, all] is true where a position may look.
+    """
+    q, k, v = tf.split(conv1d(x, p['c_attn']), 3, axis=2)
+    q, k, v = (split_heads(z, hparams.n_head) for z in (q, k, v))
+    k, v = remember(k, v)
+    w = tf.matmul(q, k, transpose_b=True) / math.sqrt(hparams.n_embd // hparams.n_head)    # [batch, head, sequence, all]
+    w = tf.nn.softmax(tf.where(mask, tf.cast(w, tf.float32), -1e10))
+    return conv1d(merge_heads(tf.matmul(tf.cast(w, v.dtype), v)), p['c_proj'])
+
+
+def mlp(x, p):
+    """[batch, sequence, n_embd] -> the same, through 4 * n_embd."""
+    return conv1d(gelu(conv1d(x, p['c_fc'])), p['c_proj'])
+
+
+def block(x, p, *, remember, mask, hparams):
+    """One layer: attention, then mlp, each behind its layer norm and added to the stream."""
+    x = x + attn(norm(x, p['ln_1']), p['attn'], remember=remember, mask=mask, hparams=hparams)
+    return x + mlp(norm(x, p['ln_2']), p['mlp'])
+
+
+def hidden(hparams, params, X, past=None, past_length=None, *, dtype=tf.float32, wrap=None):
+    """Token ids to the last layer norm's output: model without the logits.
+
+    wrap: what each layer's function is wrapped in (tf.recompute_grad, for training). dtype: of the activations.
+    Returns (h [batch, sequence, n_embd], present) with `present` as in model; None under `wrap`, which has no cache.
+    """
+    sequence = tf.shape(X)[1]
+    before = 0 if past is None else tf.shape(past)[-2] if past_length is None else past_length
+    reach = before + sequence if past_length is None else past.shape[-2]
+    positions = before + tf.range(sequence)
+    h = tf.cast(tf.gather(params['wte'], X) + tf.gather(params['wpe'], positions), dtype)
+    mask = tf.range(reach) <= positions[:, None]                         # [sequence, all]
+
+    presents = []
+    for layer in range(hparams.n_layer):
+
+        def remember(k, v):                             # [batch, head, sequence, features], twice
+            nonlocal past
+            if past_length is not None:                 # a static cache: written in place
+                past = xla.dynamic_update_slice(past, tf.stack([k, v], axis=1)[:, None], [0, layer, 0, 0, past_length, 0])
+                return past[:, layer, 0], past[:, layer, 1]
+            presents.append(tf.stack([k, v], axis=1))
+            if past is not None:
+                k, v = (tf.concat([past[:, layer, i], new], axis=-2) for i, new in enumerate((k, v)))
+            return k, v
+
+        if wrap is None:
+            h = block(h, params[f'h{layer}'], remember=remember, mask=mask, hparams=hparams)
+        else:
+            h = wrap(lambda x, p=params[f'h{layer}']: block(x, p, remember=lambda k, v: (k, v), mask=mask, hparams=hparams))(h)
+
+    present = past if past_length is not None else tf.stack(presents, axis=1) if presents else None
+    return norm(h, params['ln_f']), present
+
+
+def logits(params, h):
+    """[..., n_embd] -> [..., n_vocab] float32, by the transposed embedding matrix."""
+    wte = tf.cast(params['wte'], h.dtype)
+    flat_h = tf.reshape(h, [-1, wte.shape[1]])
+    y = tf.matmul(flat_h, wte, transpose_b=True)
+    return tf.cast(tf.reshape(y, tf.concat([tf.shape(h)[:-1], [wte.shape[0]]], axis=0)), tf.float32)
+
+
+def model(hparams, params, X, past=None, past_length=None):
+    """The language model: ids in, logits for each next token out.
+
+    X [batch, sequence] integer ids.
+    past: keys and values of the positions before X. Without past_length it holds exactly those, [batch, n_layer, 2, n_head,
+        past, features]. With past_length (a scalar) it is a static cache [batch, n_layer, 2, n_head, n_ctx, features] of
+        which the first past_length positions are filled; that form needs XLA, and past_length + sequence <= n_ctx.
+    Returns {'logits': [batch, sequence, n_vocab] float32, 'present': ...}: the keys and values of X alone, or, with
+        past_length, the whole cache with those of X written into it.
+    """
+    h, present = hidden(hparams, params, X, past, past_length)
+    return {'logits': logits(params, h), 'present': present}

@@ -1,0 +1,168 @@
+"""Batches -> better weights: the loss, the optimizer, and one compiled train step.
+
+    loss = mean over the positions that count of -log p(next token)            Radford et al. 2019, section 2
+
+The optimizers are Keras's; Adam's epsilon is 1e-8, TensorFlow 1's, which the original ran with. On a GPU the step is an XLA
+program, on a CPU a TensorFlow graph, which was faster there when measured.
+"""
+import json
+import math
+import time
+
+import tensorflow as tf
+
+from . import model
+from .console import UserError
+
+OPTIMIZERS = {
+    'adam': lambda learning_rate, beta: tf.keras.optimizers.Adam(learning_rate, beta_1=beta, epsilon=1e-8),
+    'sgd': lambda learning_rate, beta: tf.keras.optimizers.SGD(learning_rate),
+}
+
+
+def has_gpu():
+    """Whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_logical_devices('GPU'))
+
+
+class Trainer:
+    """Weights, their optimizer, and the compiled functions that train and score them."""
+
+    def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, accumulate=1,
+                 recompute=False, only_transformer_layers=False):
+        """accumulate: batches whose gradients are averaged for one step. recompute: keep no activations but each layer's
+        input, and compute the rest again on the way back (Chen et al. 2016, arXiv:1604.06174). only_transformer_layers: leave
+        wte, wpe and ln_f as they are.
+        """
+        self.hparams, self.params, self.accumulate = hparams, params, accumulate
+        self._wrap = tf.recompute_grad if recompute else None
+        self.trainable = {name: value for name, value in model.flat(params).items()
+                          if not only_transformer_layers or name.startswith('h')}
+        self.optimizer_name = optimizer
+        self.optimizer = OPTIMIZERS[optimizer](learning_rate, beta)
+        self.optimizer.build(list(self.trainable.values()))
+        self._sums = [tf.Variable(tf.zeros_like(value), trainable=False) for value in self.trainable.values()] if accumulate > 1 else None
+        xla = has_gpu()
+        shape = [None, None]
+        signature = [tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.float32)]
+        compiled = {'autograph': False, 'jit_compile': xla, 'input_signature': signature}
+        self._train = tf.function(self._step, **compiled)
+        self._add = tf.function(self._accumulate, **compiled)
+        self._apply = tf.function(self._apply_sums, autograph=False, jit_compile=xla)
+        self._score = tf.function(self._losses, **compiled)
+
+    # ---- what is compiled
+
+    def _losses(self, X, labels, weights):
+        """Sum of the losses where weights are 1, and their number: two scalars."""
+        h, _ = model.hidden(self.hparams, self.params, X, wrap=self._wrap)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=model.logits(self.params, h))
+        return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
+
+    def _gradients(self, X, labels, weights):
+        """The mean loss, and its gradients in the order of self.trainable."""
+        with tf.GradientTape() as tape:
+            total, n = self._losses(X, labels, weights)
+            loss = total / n
+        gradients = tape.gradient(loss, list(self.trainable.values()))
+        return loss, [tf.convert_to_tensor(g) for g in gradients]         # wpe's comes as slices of rows
+
+    def _step(self, X, labels, weights):
+        loss, gradients = self._gradients(X, labels, weights)
+        self.optimizer.apply(gradients)
+        return loss
+
+    def _accumulate(self, X, labels, weights):
+        loss, gradients = self._gradients(X, labels, weights)
+        for total, gradient in zip(self._sums, gradients):
+            total.assign_add(gradient / self.accumulate)
+        return loss
+
+    def _apply_sums(self):
+        self.optimizer.apply([total.read_value() for total in self._sums])
+        for total in self._sums:
+            total.assign(tf.zeros_like(total))
+
+    # ---- what is called
+
+    def step(self, batches):
+        """One optimizer step on the next batch, or on the next `accumulate` batches. Returns the mean loss, a float."""
+        if self.accumulate == 1:
+            return float(self._train(*batches.next()))
+        losses = [float(self._add(*batches.next())) for _ in range(self.accumulate)]
+        self._apply()
+        return sum(losses) / len(losses)
+
+    def validate(self, batches, count):
+        """The mean loss over the tokens of `count` batches."""
+        scored = [self._score(*batches.next()) for _ in range(count)]
+        return float(sum(total for total, _ in scored)) / float(sum(n for _, n in scored))
+
+    # ---- state, for checkpoint.save
+
+    def state(self, **progress):
+        """{name: tensor}: the optimizer's variables, and `progress`, anything that JSON takes."""
+        note = json.dumps(progress | {'optimizer': self.optimizer_name})
+        return {f'optimizer/{i}': value for i, value in enumerate(self.optimizer.variables)} | {'progress': tf.constant(note)}
+
+    def restore(self, reader):
+        """Put back what `state` gave, from checkpoint.read_state's reader. Returns the progress.
+
+        The optimizer starts anew, and progress says why under 'note', when the run used another one or trained other variables.
+        """
+        progress = json.loads(reader.get_tensor('progress'))
+        kept = reader.get_variable_to_shape_map()
+        variables = self.optimizer.variables
+        fits = (progress['optimizer'] == self.optimizer_name and f'optimizer/{len(variables)}' not in kept
+                and all(kept.get(f'optimizer/{i}') == v.shape.as_list() for i, v in enumerate(variables)))
+        if not fits:
+            return progress | {'note': f'the optimizer starts anew: the run was trained with {progress["optimizer"]} or on other variables'}
+        rate = self.optimizer.learning_rate.numpy()
+        for i, value in enumerate(variables):
+            value.assign(reader.get_tensor(f'optimizer/{i}'))
+        self.optimizer.learning_rate = rate                                # what is asked for now, not what was then
+        return progress
+
+
+# ---- what a step will take
+
+def n_params(hparams):
+    """The number of weights."""
+    return sum(math.prod(shape) for shape in model.shapes(hparams).values())
+
+
+def step_flops(hparams, tokens, seq_len, recompute=False):
+    """Floating-point operations of one training step on so many tokens: 2 a weight and token forward, 4 backward, and attention's."""
+    dense = n_params(hparams) - hparams.n_ctx * hparams.n_embd
+    attention = 2 * hparams.n_layer * hparams.n_embd * seq_len
+    return tokens * (dense + attention) * (8 if recompute else 6)
+
+
+def step_bytes(trainer, batch_size, seq_len):
+    """Estimated peak memory of a step in bytes: TensorFlow itself, weights, gradients, optimizer, activations, logits."""
+    hparams, tokens = trainer.hparams, batch_size * seq_len
+    trainable = sum(math.prod(v.shape) for v in trainer.trainable.values())
+    slots = {'adam': 2, 'sgd': 0}[trainer.optimizer_name]
+    copies = trainable * (1 + slots + (1 if trainer.accumulate > 1 else 0))
+    # kept for the way back, in floats a token: each layer's norms, projections, gelu and attention weights; measured, not derived
+    layer = 34 * hparams.n_embd + 3 * hparams.n_head * seq_len
+    activations = tokens * (layer + hparams.n_layer * hparams.n_embd if trainer._wrap else hparams.n_layer * layer)
+    return 550e6 + 4 * (n_params(hparams) + copies + activations + 3 * tokens * hparams.n_vocab)
+
+
+def measured_flops(seconds=0.2):
+    """Floating-point operations a second of this device in a matrix product like the model's, float32."""
+    a, b = tf.random.normal([1024, 768]), tf.random.normal([768, 3072])
+    tf.matmul(a, b).numpy()
+    runs, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        tf.matmul(a, b).numpy()
+        runs += 1
+    return runs * 2 * 1024 * 768 * 3072 / (time.perf_counter() - start)
+
+
+def check_finite(loss, counter):
+    """Raise UserError for a loss that is no number: the checkpoints stay as they were."""
+    if not math.isfinite(loss):
+        raise UserError(f'the loss at step {counter} is {loss}: nothing was saved since the last checkpoint; '
+                        'resume from it with a smaller --learning_rate.')
