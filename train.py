@@ -83,8 +83,9 @@ class Run:
 
     def load(self):
         """Weights, vocabulary, data, optimizer; then where the run stood."""
-        from src import checkpoint, dataset, encoder, model, trainer
+        from src import checkpoint, dataset, encoder, model, sample, trainer
         args = self.args
+        self.seed = sample.fresh_seed() if args.seed is None else args.seed
         resumes = args.restore_from == 'latest' and checkpoint.latest(self.directory) is not None
         own_model = resumes and os.path.isfile(os.path.join(self.directory, 'hparams.json')) and args.model_name is None
         model_folder = self.directory if own_model else files.model_folder(args.model_name or '124M', args.models_dir)
@@ -95,7 +96,7 @@ class Run:
                             'the files are of two different models.')
 
         if args.restore_from == 'scratch':
-            source, params = None, model.init_params(self.hparams, args.seed if args.seed is not None else np.random.SeedSequence().entropy % 2**63)
+            params = model.init_params(self.hparams, self.seed)
             print('Starting from random weights')
         else:
             source = self.directory if resumes else {'latest': model_folder, 'fresh': model_folder}.get(args.restore_from, args.restore_from)
@@ -105,7 +106,6 @@ class Run:
             if hparams != self.hparams:
                 raise UserError(f'{source} is a model of {hparams.to_json()} but {model_folder} is one of {self.hparams.to_json()}: '
                                 'give the --model_name that the run was made from, or another --run_name.')
-        self.source = source
 
         print('Loading dataset...')
         self.sampler, dialogue = self._data(args.dataset, args.seed)
@@ -121,7 +121,6 @@ class Run:
             only_transformer_layers=args.only_train_transformer_layers)
         if resumes:
             self._resume(source)
-        self.seed = args.seed if args.seed is not None else int(np.random.SeedSequence().entropy % 2**31)
         checkpoint.copy_vocabulary(model_folder, self.directory)
         if dialogue:
             checkpoint.write_dialogue(self.directory, dialogue)
@@ -268,7 +267,7 @@ class Run:
         while len(texts) < args.sample_num:
             batch = min(args.batch_size, args.sample_num - len(texts))
             out = sample.sample_sequence(self.hparams, self.trainer.params, length=length, start_token=start, batch_size=batch,
-                                         temperature=1.0, top_k=args.top_k, top_p=args.top_p, seed=self.seed + self.counter + len(texts))
+                                         temperature=1.0, top_k=args.top_k, top_p=args.top_p, seed=[self.seed, self.counter, len(texts)])
             texts += [self.enc.decode(ids) for ids in out[:, 1:]]
         blocks = [f'======== SAMPLE {i} ========\n{text}\n' for i, text in enumerate(texts, 1)]
         self.say(blocks[-1])

@@ -5,10 +5,14 @@ Anything else that escapes is our bug and keeps its traceback.
 """
 import argparse
 import contextlib
+import difflib
 import errno
+import inspect
 import os
 import sys
 import tempfile
+
+import fire
 
 
 class UserError(ValueError):
@@ -64,6 +68,17 @@ def describe(error):
                errno.EFBIG: 'the file grew larger than this system allows; what was there before is untouched',
                errno.EDQUOT: 'the disk quota is used up; free some space and run the same command again'}
     return f'{name}: {way_out.get(error.errno, (error.strerror or str(error)).lower())}.'
+
+
+def run_fire(function):
+    """run, for a script whose flags are a function's arguments (python-fire). Unknown flags are told before anything runs."""
+    known = list(inspect.signature(function).parameters)
+    for word in sys.argv[1:]:
+        name = word[2:].split('=')[0].replace('-', '_')
+        if word.startswith('--') and name and name.removeprefix('no') not in known and name not in [*known, 'help']:
+            near = difflib.get_close_matches(name, known, 1)
+            sys.exit(fail(f'error: there is no flag --{name}{f", did you mean --{near[0]}?" if near else ";"} --help shows those there are.', 2))
+    run(lambda: fire.Fire(function))
 
 
 def positive_int(text):

@@ -94,6 +94,15 @@ class Style:
         """[header, body, close] of a turn."""
         return [self.header(turn.speaker, turn.time), self.body(turn.text), self.close]
 
+    def header_ids(self, enc, speaker, time=None):
+        """The token ids that make the model speak as `speaker`."""
+        return enc.encode(self.header(speaker, time))
+
+    def turn_ids(self, enc, turn):
+        """The token ids of a whole turn; <|endoftext|> is the one token wherever it is ours."""
+        header, body, close = self.pieces(turn)
+        return enc.encode(header) + enc.encode(body) + ([enc.eot] if close == END_OF_TEXT else enc.encode(close))
+
     def render(self, conversation):
         """Conversation -> text, its end marked by a line <|endoftext|>."""
         return ''.join(piece for turn in conversation.turns for piece in self.pieces(turn)) + END_OF_TEXT + '\n'

@@ -81,6 +81,30 @@ def model_folder(name, models_dir='models'):
             return folder
     if os.path.isdir(name):
         return name
-    there = sorted(entry.name for entry in os.scandir(models_dir) if entry.is_dir()) if os.path.isdir(models_dir) else []
-    raise UserError(f'there is no model {name} in {models_dir}/ (there: {", ".join(there) or "none"}); '
+    raise UserError(f'there is no model {name} in {models_dir}/ (there: {_folders(models_dir)}); '
                     'python download_model.py 124M fetches one.')
+
+
+def find_model(model_name, models_dir='models', run_name=None, checkpoint_dir='checkpoint'):
+    """Where the weights are that a user names: a run's folder when run_name is given, else a model's folder or a checkpoint prefix.
+
+    Raises UserError naming the runs or models that are there.
+    """
+    if run_name is not None:
+        folder = os.path.join(checkpoint_dir, str(run_name))
+        if os.path.isdir(folder):
+            return folder
+        raise UserError(f'there is no run {run_name} in {checkpoint_dir}/ (there: {_folders(checkpoint_dir)}); train.py makes one.')
+    if os.path.isfile(f'{model_name}.index'):
+        return model_name
+    return model_folder(str(model_name), models_dir)
+
+
+def folder_of(place):
+    """The folder of what find_model found."""
+    return place if os.path.isdir(place) else os.path.dirname(place) or '.'
+
+
+def _folders(path):
+    """The names of the folders in a folder, for a message."""
+    return ', '.join(sorted(entry.name for entry in os.scandir(path) if entry.is_dir()) if os.path.isdir(path) else []) or 'none'

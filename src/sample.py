@@ -75,15 +75,21 @@ def choose(logits, uniform, temperature, top_k, top_p):
     return tf.where(temperature > 0, drawn, tf.argmax(logits, axis=-1, output_type=tf.int32))
 
 
-def check_settings(temperature=1, top_k=0, top_p=1, length=1, batch_size=1):
+def check_settings(temperature=1, top_k=0, top_p=1, length=1, batch_size=1, nsamples=1):
     """Raise UsageError for a sampling setting that cannot be."""
-    for name, value, fine, needs in (('temperature', temperature, temperature >= 0, 'a number from 0 (greedy) up'),
-                                     ('top_k', top_k, top_k >= 0 and top_k == int(top_k), 'a whole number from 0 (off) up'),
-                                     ('top_p', top_p, 0 <= top_p <= 1, 'a number from 0 to 1 (both: off)'),
-                                     ('length', length, length >= 1, 'a whole number of tokens from 1 up'),
-                                     ('batch_size', batch_size, batch_size >= 1, 'a whole number from 1 up')):
-        if not fine:
+    for name, value, fits, needs in (('temperature', temperature, lambda v: 0 <= v < float('inf'), 'a number from 0 (greedy) up'),
+                                     ('top_k', top_k, lambda v: v >= 0 and v == int(v), 'a whole number from 0 (off) up'),
+                                     ('top_p', top_p, lambda v: 0 <= v <= 1, 'a number from 0 to 1 (both: off)'),
+                                     ('length', length, lambda v: v >= 1 and v == int(v), 'a whole number of tokens from 1 up'),
+                                     ('batch_size', batch_size, lambda v: v >= 1 and v == int(v), 'a whole number from 1 up'),
+                                     ('nsamples', nsamples, lambda v: v >= 0 and v == int(v), 'a whole number from 0 up')):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not fits(value):
             raise UsageError(f'--{name} {value} is out of range: it takes {needs}.')
+
+
+def fresh_seed():
+    """A random seed from the system."""
+    return int(np.random.SeedSequence().entropy % 2 ** 31)
 
 
 # ---- the compiled programs
@@ -149,12 +155,14 @@ class Generator:
 
 
 class Draw:
-    """The random numbers of a batch: row r's come from NumPy's generator seeded with (seed, r). seed None: from the system."""
+    """The random numbers of a batch: row r's come from NumPy's generator seeded with (seed, r).
+
+    seed: a whole number, or a list of them; None: random.
+    """
 
     def __init__(self, seed, batch_size):
-        if seed is None:
-            seed = np.random.SeedSequence().entropy
-        self._rows = [np.random.default_rng([abs(int(seed)), row]) for row in range(batch_size)]
+        seeds = [abs(int(s)) for s in np.ravel(fresh_seed() if seed is None else seed)]
+        self._rows = [np.random.default_rng([*seeds, row]) for row in range(batch_size)]
 
     def __call__(self, steps):
         """[batch, STEPS] float32 in [0, 1), of which `steps` are used up."""

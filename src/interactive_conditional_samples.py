@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Continue the texts that you type, or that come from a pipe.
+
+    python src/interactive_conditional_samples.py --model_name 124M --top_k 40
+    echo 'Mara: hi' | python src/interactive_conditional_samples.py --run_name run1 --length 60
+"""
+import itertools
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from src import console, files                                           # noqa: E402
+
+
+def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, length=None, temperature=1, top_k=0, top_p=1,
+                   models_dir='models', run_name=None, checkpoint_dir='checkpoint', verbose=False):
+    """Continue the texts that you type, or that come from a pipe.
+
+    Args:
+        model_name: a model in models_dir, or the path of a model folder, run folder or checkpoint.
+        seed: a whole number; the same one gives the same texts. Default: another every time.
+        nsamples: continuations of each prompt; a multiple of batch_size.
+        batch_size: continuations made at a time.
+        length: tokens of a continuation. Default: half of what the model sees at once (n_ctx // 2); beyond that the window slides.
+        temperature: below 1 more predictable, above 1 wilder, 0 always the likeliest token.
+        top_k: draw from so many likeliest tokens; 0: off.
+        top_p: draw from the likeliest tokens that reach this probability; 0 and 1: off. Both apply when both are given.
+        models_dir: the folder of the models.
+        run_name: a run of train.py, instead of a model.
+        checkpoint_dir: the folder of the runs.
+        verbose: show TensorFlow's own messages.
+    """
+    place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
+    console.import_tensorflow(verbose)
+    from src import checkpoint, encoder, sample
+    hparams, params = checkpoint.load(place)
+    enc = encoder.get_encoder(files.folder_of(place))
+    length = hparams.n_ctx // 2 if length is None else length
+    sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples)
+    if nsamples % batch_size:
+        raise console.UsageError(f'--nsamples {nsamples} is no multiple of --batch_size {batch_size}.')
+    seed = sample.fresh_seed() if seed is None else seed
+    for number in itertools.count():
+        prompt = ask('Model prompt >>> ')
+        if prompt is None:
+            return
+        context = enc.encode(prompt)[-hparams.n_ctx:]
+        for first in range(0, nsamples, batch_size):
+            out = sample.sample_sequence(hparams, params, length=length, context=[context] * batch_size, batch_size=batch_size,
+                                         temperature=temperature, top_k=top_k, top_p=top_p, seed=[seed, number, first])
+            for i, ids in enumerate(out[:, len(context):], first + 1):
+                print('=' * 40 + f' SAMPLE {i} ' + '=' * 40)
+                print(enc.decode(ids))
+        print('=' * 80, flush=True)
+
+
+def ask(prompt):
+    """A line that is not empty, or None at the end of input."""
+    while True:
+        try:
+            line = input(prompt)
+        except EOFError:
+            print()
+            return None
+        if line:
+            return line
+        print('Prompt should not be empty!')
+
+
+if __name__ == '__main__':
+    console.run_fire(interact_model)
