@@ -7,6 +7,7 @@
 The reply appears as it is made. Ctrl-C stops a reply and keeps the chat; Abort!, /quit or Ctrl-D end it. Input may come from a pipe.
 """
 import argparse
+import contextlib
 import re
 import sys
 
@@ -71,7 +72,7 @@ def ask(prompt):
             print('\n(Ctrl-D or /quit ends the chat)')
             continue
         if not sys.stdin.isatty():
-            print(line)
+            print(CONTROL.sub('\ufffd', line))
         return line
 
 
@@ -84,15 +85,13 @@ def converse(session, end_command):
             return
         if not line.strip():
             continue
-        print(f'{session.answerer}: ', end='', flush=True)
-        pieces = session.reply(line)
         try:
-            for piece in pieces:
-                print(CONTROL.sub('\ufffd', piece), end='', flush=True)
+            print(f'{session.answerer}: ', end='', flush=True)
+            with contextlib.closing(session.reply(line)) as pieces:
+                for piece in pieces:
+                    print(CONTROL.sub('\ufffd', piece), end='', flush=True)
         except KeyboardInterrupt:
             print(' ...', end='')
-        finally:
-            pieces.close()
         print()
         if session.first > dropped:
             dropped = session.first

@@ -62,8 +62,8 @@ class ChatSession:
         try:
             for _ in range(ATTEMPTS):
                 for words in self._words(context):
-                    yield words[len(said):]
-                    said = words
+                    new, said = words[len(said):], words
+                    yield new
                 if said:
                     return
         finally:

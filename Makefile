@@ -1,0 +1,46 @@
+# make demo     installs what is needed into .venv, trains a small model on the bundled chats, lets it talk
+# make chat     talks with it
+# make test     installs what tests need, runs the tests
+# make bench    times and measures the whole road at 124M's size (random weights; about 10 minutes and 7 GB of memory)
+
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: demo chat test bench
+
+demo: .venv/installed
+	@echo; echo "== 1. Text becomes tokens"
+	$(PY) encode.py demo/chats demo/chats.npz --model_name demo
+	@echo; echo "== 2. A small model learns from them (about two minutes; random weights, so it starts from nothing)"
+	$(PY) train.py --dataset demo/chats.npz --val_dataset demo/validation.txt --model_name demo --run_name demo \
+	    --restore_from scratch --learning_rate 2e-3 --batch_size 8 --seq_len 128 --stop_after 1501 --val_every 500 \
+	    --val_batch_count 30 --save_every 0 --sample_every 0 --print_every 100 --seed 1
+	@echo; echo "== 3. It makes up a conversation among friends"
+	$(PY) src/generate_unconditional_samples.py --run_name demo --nsamples 1 --length 200 --temperature 0.8 --top_k 40 --seed 1
+	@echo; echo "== 4. It answers as Mara"
+	$(PY) chatter.py --run_name demo --me Theo --as Mara --temperature 0.7 --seed 1 < demo/theo_says.txt
+	@echo; echo "Talk to it yourself:   make chat"
+	@echo "With GPT-2 itself, and your own chats (a GPU helps):"
+	@echo "    $(PY) download_model.py 124M"
+	@echo "    $(PY) encode.py your_chats.txt chats.npz"
+	@echo "    $(PY) train.py --dataset chats.npz"
+	@echo "    $(PY) chatter.py --run_name run1"
+
+chat: .venv/installed
+	@test -f checkpoint/demo/checkpoint || { echo "There is no demo model yet: make demo trains it."; exit 1; }
+	$(PY) chatter.py --run_name demo --me Theo --as Mara --temperature 0.7
+
+test: .venv/installed-dev
+	$(PY) -m pytest -q tests
+
+bench: .venv/installed
+	$(PY) benchmarks/road.py
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

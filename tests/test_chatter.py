@@ -1,0 +1,103 @@
+"""chatter.py as a user runs it: from a pipe, and on a terminal."""
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, fails_clearly, run_script
+
+
+@pytest.fixture(scope='module')
+def run_folder(demo_models, tmp_path_factory):
+    """A folder of runs with `r`: a tiny model that was trained on Theo and Mara."""
+    import shutil
+    runs = tmp_path_factory.mktemp('runs')
+    shutil.copytree(os.path.join(demo_models, 'tiny'), runs / 'r')
+    (runs / 'r' / 'dialogue.json').write_text(json.dumps({'style': 'name', 'speakers': ['Mara', 'Theo', 'Jürgen']}), encoding='utf-8')
+    return str(runs)
+
+
+def chatter(runs, *flags, stdin):
+    return run_script('chatter.py', '--run_name', 'r', '--checkpoint_dir', runs, '--length', '8', '--seed', '1', *flags, stdin=stdin)
+
+
+def test_a_chat_from_a_pipe(run_folder):
+    result = chatter(run_folder, stdin='hi\n\nhow are you? 💛\nAbort!\nnever said\n')
+    assert result.returncode == 0 and result.stderr == ''
+    lines = result.stdout.splitlines()
+    assert lines[0] == 'You are Theo, Mara answers. Abort! or Ctrl-D ends the chat.'
+    assert 'Theo: hi' in lines and 'Theo: how are you? 💛' in lines and 'never said' not in result.stdout
+    assert sum(line.startswith('Mara: ') and len(line) > 6 for line in lines) == 2
+
+
+def test_names_commands_and_the_end_of_input(run_folder):
+    result = chatter(run_folder, '--me', 'Jürgen', '--as', 'Theo', '--end_command', 'tschüss', stdin='hi\n/quit\n')
+    assert result.stdout.startswith('You are Jürgen, Theo answers. tschüss or Ctrl-D')
+    assert 'Jürgen: hi\nTheo: ' in result.stdout
+    stranger = chatter(run_folder, '--me', 'Nobody', stdin='hi')
+    assert '(Nobody is not in the training data: Mara, Theo, Jürgen are)' in stranger.stdout and stranger.returncode == 0
+    same = chatter(run_folder, stdin='hi\n').stdout
+    assert same == chatter(run_folder, stdin='hi\n').stdout != chatter(run_folder, '--seed', '2', stdin='hi\n').stdout
+
+
+def test_nothing_in_a_message_reaches_the_terminal_raw(run_folder):
+    result = chatter(run_folder, stdin='\x1b[2Jhi \x07\x00 there\n' + 'long ' * 200 + '\nhi\n')
+    assert result.returncode == 0
+    assert not re.search('[\x00-\x08\x0b-\x1f\x7f-\x9f]', result.stdout)
+    assert 'were left out)' in result.stdout
+
+
+def test_old_turns_leave_and_the_user_is_told(run_folder):
+    result = chatter(run_folder, stdin='the bus was late again\n' * 9)
+    assert re.search(r'\(the model no longer sees the first \d+ turns: its 64 tokens are full\)', result.stdout)
+
+
+def test_mistakes(run_folder, demo_models, tmp_path):
+    assert fails_clearly(run_script('chatter.py', '--run_name', 'nope', '--checkpoint_dir', run_folder), 1, 'no run nope', 'there: r')
+    assert fails_clearly(run_script('chatter.py', '--model_name', 'nope', '--models_dir', demo_models), 1, 'no model nope', 'tiny')
+    assert fails_clearly(run_script('chatter.py', '--model_name', 'demo'), 1, 'models/demo', 'no weights')
+    assert fails_clearly(chatter(run_folder, '--style', 'haiku', stdin=''), 1, 'haiku', 'timestamp')
+    assert fails_clearly(chatter(run_folder, '--length', '40', stdin=''), 2, '--length 40', 'at most 32')
+    assert fails_clearly(chatter(run_folder, '--temperature', '-1', stdin=''), 2, '-1.0 is out of range')
+    assert fails_clearly(chatter(run_folder, '--tempreature', '1', stdin=''), 2, '--tempreature')
+
+
+def test_ctrl_c_stops_the_reply_and_keeps_the_chat(run_folder):
+    master, slave = pty.openpty()
+    process = subprocess.Popen([sys.executable, 'chatter.py', '--run_name', 'r', '--checkpoint_dir', run_folder, '--length', '32', '--seed', '1'],
+                               cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))      # a background shell ignores it
+    os.close(slave)
+    screen = ''
+
+    def until(text, seconds=60):
+        nonlocal screen
+        end = time.monotonic() + seconds
+        while text not in screen:
+            assert time.monotonic() < end, screen
+            if select.select([master], [], [], 0.2)[0]:
+                screen += os.read(master, 4096).decode(errors='replace')
+
+    try:
+        until('Theo: ')
+        process.send_signal(signal.SIGINT)                              # at the prompt: no harm
+        until('ends the chat)')
+        os.write(master, b'hello\n')
+        until('Mara: ')
+        process.send_signal(signal.SIGINT)                              # while it answers
+        screen = ''
+        until('Theo: ')
+        os.write(master, b'still there?\n')
+        until('Mara: ')
+        os.write(master, b'/quit\n')
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        os.close(master)
+    assert 'Traceback' not in screen
