@@ -34,6 +34,9 @@ def parse_arguments():
     add('--batch_size', type=console.positive_int, default=1, metavar='WINDOWS', help='windows in a batch')
     add('--learning_rate', type=console.positive_float, default=2e-5, metavar='RATE', help='of the optimizer; 1e-4 to 1e-3 from random weights')
     add('--beta', type=console.fraction, default=0.9, metavar='BETA1', help="Adam's decay of the mean gradient")
+    add('--beta2', type=console.fraction, default=0.999, metavar='BETA2', help="Adam's decay of the mean squared gradient; 0.99 suits short runs from random weights")
+    add('--schedule', choices=['constant', 'cosine'], default='constant', help='of the learning rate; cosine: down to a tenth of it at --stop_after')
+    add('--warmup_steps', type=console.count, default=0, metavar='STEPS', help='the learning rate rises from 0 in so many steps')
     add('--optimizer', choices=['adam', 'sgd'], default='adam', help='the optimizer')
     add('--accumulate_gradients', type=console.positive_int, default=1, metavar='N', help='batches whose gradients are averaged for one step')
     add('--memory_saving_gradients', action='store_true', help="keep no activations but each layer's input; a third slower, much smaller")
@@ -116,7 +119,8 @@ class Run:
             self.val_sampler = self._data(args.val_dataset, seed=1)[0] if args.val_dataset else self.sampler
 
         self.trainer = trainer.Trainer(
-            self.hparams, params, optimizer=args.optimizer, learning_rate=args.learning_rate, beta=args.beta,
+            self.hparams, params, optimizer=args.optimizer, beta=args.beta, beta2=args.beta2,
+            learning_rate=trainer.schedule(args.schedule, args.learning_rate, args.warmup_steps, args.stop_after and args.stop_after - 1),
             accumulate=args.accumulate_gradients, recompute=args.memory_saving_gradients,
             only_transformer_layers=args.only_train_transformer_layers)
         if resumes:
@@ -203,10 +207,10 @@ class Run:
                 self.validate()
             if self.stop_signal:
                 break
-            loss = self.trainer.step(self.batches)
+            rate, loss = self.trainer.learning_rate, self.trainer.step(self.batches)
             trainer.check_finite(loss, self.counter)
             self.average = (self.average[0] * 0.99 + loss, self.average[1] * 0.99 + 1.0)
-            self.report(loss)
+            self.report(loss, rate)
             self.counter += 1
         if self.bar is not None:
             self.bar.close()
@@ -238,9 +242,9 @@ class Run:
         """A line of output that leaves the bar whole."""
         print(line, flush=True) if self.bar is None else self.bar.write(line)
 
-    def report(self, loss):
+    def report(self, loss, rate):
         average = self.average[0] / self.average[1]
-        self._record(loss=loss, learning_rate=self.args.learning_rate)
+        self._record(loss=loss, learning_rate=rate)
         if self.bar is not None:
             self.bar.set_postfix_str(f'loss={loss:.2f} avg={average:.2f}', refresh=False)
             self.bar.update()

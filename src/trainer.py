@@ -12,12 +12,29 @@ import time
 import tensorflow as tf
 
 from . import model
-from .console import UserError
+from .console import UsageError, UserError
 
 OPTIMIZERS = {
-    'adam': lambda learning_rate, beta: tf.keras.optimizers.Adam(learning_rate, beta_1=beta, epsilon=1e-8),
-    'sgd': lambda learning_rate, beta: tf.keras.optimizers.SGD(learning_rate),
+    'adam': lambda learning_rate, beta, beta2: tf.keras.optimizers.Adam(learning_rate, beta_1=beta, beta_2=beta2, epsilon=1e-8),
+    'sgd': lambda learning_rate, beta, beta2: tf.keras.optimizers.SGD(learning_rate),
 }
+
+
+def schedule(kind, peak, warmup_steps=0, steps=None):
+    """A learning rate for Trainer: the number itself, or Keras's schedule of it.
+
+    constant: peak throughout. cosine: down to a tenth of it over `steps` (Loshchilov and Hutter 2017, arXiv:1608.03983). Both rise
+    from 0 in the first warmup_steps. Raises UsageError for a cosine without an end, or one that ends before it is warm.
+    """
+    if kind == 'cosine' and not steps:
+        raise UsageError('--schedule cosine needs to know where it ends: give --stop_after.')
+    if kind == 'cosine' and warmup_steps >= steps:
+        raise UsageError(f'--warmup_steps {warmup_steps} leaves nothing of the {steps} steps before --stop_after.')
+    if kind == 'constant' and not warmup_steps:
+        return peak
+    return tf.keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup_steps else peak, decay_steps=steps - warmup_steps if kind == 'cosine' else 1,
+        alpha=0.1 if kind == 'cosine' else 1.0, warmup_target=peak if warmup_steps else None, warmup_steps=warmup_steps)
 
 
 def has_gpu():
@@ -28,9 +45,9 @@ def has_gpu():
 class Trainer:
     """Weights, their optimizer, and the compiled functions that train and score them."""
 
-    def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, accumulate=1,
+    def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, beta2=0.999, accumulate=1,
                  recompute=False, only_transformer_layers=False):
-        """accumulate: batches whose gradients are averaged for one step. recompute: keep no activations but each layer's
+        """learning_rate: a number, or what `schedule` gives. accumulate: batches whose gradients are averaged for one step. recompute: keep no activations but each layer's
         input, and compute the rest again on the way back (Chen et al. 2016, arXiv:1604.06174). only_transformer_layers: leave
         wte, wpe and ln_f as they are.
         """
@@ -39,7 +56,8 @@ class Trainer:
         self.trainable = {name: value for name, value in model.flat(params).items()
                           if not only_transformer_layers or name.startswith('h')}
         self.optimizer_name = optimizer
-        self.optimizer = OPTIMIZERS[optimizer](learning_rate, beta)
+        self._scheduled = not isinstance(learning_rate, (int, float))
+        self.optimizer = OPTIMIZERS[optimizer](learning_rate, beta, beta2)
         self.optimizer.build(list(self.trainable.values()))
         self._sums = [tf.Variable(tf.zeros_like(value), trainable=False) for value in self.trainable.values()] if accumulate > 1 else None
         xla = has_gpu()
@@ -93,6 +111,11 @@ class Trainer:
         self._apply()
         return sum(losses) / len(losses)
 
+    @property
+    def learning_rate(self):
+        """That of the next step, a float."""
+        return float(self.optimizer.learning_rate)
+
     def validate(self, batches, count):
         """The mean loss over the tokens of `count` batches."""
         scored = [self._score(*batches.next()) for _ in range(count)]
@@ -117,10 +140,11 @@ class Trainer:
                 and all(kept.get(f'optimizer/{i}') == v.shape.as_list() for i, v in enumerate(variables)))
         if not fits:
             return progress | {'note': f'the optimizer starts anew: the run was trained with {progress["optimizer"]} or on other variables'}
-        rate = self.optimizer.learning_rate.numpy()
+        rate = self.learning_rate
         for i, value in enumerate(variables):
             value.assign(reader.get_tensor(f'optimizer/{i}'))
-        self.optimizer.learning_rate = rate                                # what is asked for now, not what was then
+        if not self._scheduled:
+            self.optimizer.learning_rate = rate                            # what is asked for now, not what was then
         return progress
 
 
