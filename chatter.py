@@ -56,7 +56,7 @@ def open_session(args, place):
             print(f'({name} is not in the training data: {", ".join(known["speakers"][:10])} are)')
     return chat.ChatSession(
         sample.Generator(hparams, params), enc, dialogue.get_style(args.style or known['style']), me=me, answerer=answerer,
-        temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, length=args.length or min(100, hparams.n_ctx // 4),
+        temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, length=args.length,
         max_turns=args.max_turns, seed=args.seed)
 
 
@@ -108,7 +108,8 @@ def main():
     console.import_tensorflow(args.verbose)
     session = open_session(args, place)
     if sys.stdin.isatty():
-        import readline                                              # noqa: F401  line editing and history for input()
+        with contextlib.suppress(ImportError):                       # Windows has its own line editing
+            import readline                                          # noqa: F401  editing and history for input()
     print(f'You are {session.me}, {session.answerer} answers. {args.end_command} or Ctrl-D ends the chat.')
     converse(session, args.end_command)
 

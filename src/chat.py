@@ -22,12 +22,13 @@ UNSETTLED = re.compile(r'[<\\][^>]{0,16}\Z|["\s]+\Z')   # an end of text that la
 class ChatSession:
     """A conversation between `me` and `answerer`. `turns` is all that was said, `first` the oldest turn that the model sees."""
 
-    def __init__(self, generator, enc, style, *, me, answerer, temperature=0.95, top_k=40, top_p=0.9, length=100, max_turns=0, seed=None):
-        """generator: sample.Generator; style: dialogue.Style. length: tokens of a reply at most, for which room is kept.
-        max_turns: turns that the model sees at most; 0: all that fit. seed: the same one and the same words give the same replies.
+    def __init__(self, generator, enc, style, *, me, answerer, temperature=0.95, top_k=40, top_p=0.9, length=None, max_turns=0, seed=None):
+        """generator: sample.Generator; style: dialogue.Style. length: tokens of a reply at most, for which room is kept;
+        None: 100, or a quarter of n_ctx where that is less. max_turns: turns that the model sees at most; 0: all that fit. seed: the same one and the same words give the same replies.
         """
-        sample.check_settings(temperature, top_k, top_p, length)
         n_ctx = generator.hparams.n_ctx
+        length = min(100, n_ctx // 4) if length is None else length
+        sample.check_settings(temperature, top_k, top_p, length)
         if length > n_ctx // 2:
             raise UsageError(f'--length {length} leaves no room for the conversation: this model sees {n_ctx} tokens, so at most {n_ctx // 2}.')
         if me == answerer:

@@ -40,7 +40,7 @@ def run(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
+        if error.filename is None:                      # not about the user's files: our bug
             raise
         status = fail(f'error: {describe(error)}', 1)
     except KeyboardInterrupt:
@@ -57,7 +57,6 @@ def fail(message, status):
 
 def describe(error):
     """An OSError as one sentence with the file and the way out."""
-    name = error.filename if error.filename is not None else 'the file'
     way_out = {errno.ENOENT: 'there is no such file; check the path',
                errno.EACCES: 'permission denied; check who owns it, or choose another folder',
                errno.EPERM: 'permission denied; check who owns it, or choose another folder',
@@ -67,7 +66,7 @@ def describe(error):
                errno.ENOSPC: 'no space left on the device; free some and run the same command again, what was there before is untouched',
                errno.EFBIG: 'the file grew larger than this system allows; what was there before is untouched',
                errno.EDQUOT: 'the disk quota is used up; free some space and run the same command again'}
-    return f'{name}: {way_out.get(error.errno, (error.strerror or str(error)).lower())}.'
+    return f'{error.filename}: {way_out.get(error.errno, (error.strerror or str(error)).lower())}.'
 
 
 def run_fire(function):

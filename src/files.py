@@ -28,9 +28,11 @@ def whole(path, mode='wb', **options):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+        if isinstance(error, OSError) and error.filename is None:       # a full disk: the user knows this name, not the temporary one
+            error.filename = path
         raise
     sync_folder(folder)
 

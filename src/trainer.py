@@ -104,12 +104,19 @@ class Trainer:
     # ---- what is called
 
     def step(self, batches):
-        """One optimizer step on the next batch, or on the next `accumulate` batches. Returns the mean loss, a float."""
-        if self.accumulate == 1:
-            return float(self._train(*batches.next()))
-        losses = [float(self._add(*batches.next())) for _ in range(self.accumulate)]
-        self._apply()
-        return sum(losses) / len(losses)
+        """One optimizer step on the next batch, or on the next `accumulate` batches. Returns the mean loss, a float.
+
+        Raises UserError when the device's memory does not hold it.
+        """
+        try:
+            if self.accumulate == 1:
+                return float(self._train(*batches.next()))
+            losses = [float(self._add(*batches.next())) for _ in range(self.accumulate)]
+            self._apply()
+            return sum(losses) / len(losses)
+        except tf.errors.ResourceExhaustedError:
+            raise UserError('the memory of the device is full: --memory_saving_gradients, a smaller --batch_size (with --accumulate_gradients) '
+                            'or a shorter --seq_len need less; the checkpoints are as they were.') from None
 
     @property
     def learning_rate(self):
