@@ -13,7 +13,7 @@ demo: .venv/installed
 	$(PY) encode.py demo/chats demo/chats.npz --model_name demo
 	@echo; echo "== 2. A small model learns from them (about two minutes; random weights, so it starts from nothing)"
 	$(PY) train.py --dataset demo/chats.npz --val_dataset demo/validation.txt --model_name demo --run_name demo \
-	    --restore_from scratch --learning_rate 2e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 4 --stop_after 1201 --val_every 300 \
+	    --restore_from scratch --learning_rate 2e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 4 --stop_after 1701 --val_every 425 \
 	    --val_batch_size 8 --val_batch_count 8 --save_every 0 --sample_every 0 --print_every 100 --seed 1
 	@echo; echo "== 3. It makes up a conversation among friends"
 	$(PY) src/generate_unconditional_samples.py --run_name demo --nsamples 1 --length 200 --temperature 0.8 --top_k 40 --seed 1
@@ -37,7 +37,9 @@ bench: .venv/installed
 	$(PY) benchmarks/road.py
 
 .venv/installed: requirements.txt
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+	    { echo "TensorFlow needs Python 3.10 to 3.13; name one: make demo PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv || { echo "python3 lacks its venv module: apt-get install python3-venv, or its like, brings it"; exit 1; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 

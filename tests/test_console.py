@@ -1,0 +1,82 @@
+"""The scripts' edge: errors as one sentence, exit codes, silence."""
+import argparse
+import errno
+import os
+
+import pytest
+from conftest import fails_clearly, run_script
+
+from src import console
+from src.console import UsageError, UserError
+
+
+def ends(main):
+    with pytest.raises(SystemExit) as stop:
+        console.run(main)
+    return stop.value.code
+
+
+def raising(error):
+    def main():
+        raise error
+    return main
+
+
+def test_exit_codes(capsys):
+    assert ends(lambda: None) is None and ends(lambda: 0) == 0 and ends(lambda: 143) == 143
+    assert ends(raising(UserError('x.npz is empty: add text.'))) == 1
+    assert ends(raising(UsageError('--top_k -1 is out of range.'))) == 2
+    assert ends(raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == 'error: x.npz is empty: add text.\nerror: --top_k -1 is out of range.\ninterrupted\n'
+
+
+def test_the_system_s_errors_name_the_file_and_the_way_out(capsys):
+    for number, words in ((errno.ENOENT, 'check the path'), (errno.EACCES, 'permission denied'), (errno.ENOSPC, 'free some'),
+                          (errno.EISDIR, 'a file was expected'), (errno.ELOOP, 'too many levels')):
+        assert ends(raising(OSError(number, os.strerror(number), '/data/x.npz'))) == 1
+        line = capsys.readouterr().err
+        assert line.startswith('error: /data/x.npz: ') and words in line and line.count('\n') == 1
+
+
+def test_a_bug_of_ours_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        console.run(lambda: 1 / 0)
+    with pytest.raises(OSError):
+        console.run(raising(OSError(errno.EBADF, 'bad descriptor')))
+
+
+@pytest.mark.parametrize('kind, good, bad', [
+    (console.positive_int, '1', '0'), (console.count, '0', '-1'), (console.fraction, '1', '1.01'), (console.fraction, '0', 'nan'),
+    (console.positive_float, '2e-5', '0'), (console.positive_float, '1', 'inf'), (console.nonnegative_float, '0', '-0.1'),
+    (console.nonnegative_float, '1', 'nan')])
+def test_ranges(kind, good, bad):
+    assert kind(good) == float(good)
+    with pytest.raises(argparse.ArgumentTypeError, match='out of range'):
+        kind(bad)
+
+
+def test_tensorflow_starts_in_silence_and_speaks_when_asked():
+    quiet = run_script('-c', 'from src import console; tf = console.import_tensorflow(); print(tf.constant(3).numpy())')
+    assert (quiet.stdout, quiet.stderr) == ('3\n', '')
+    verbose = run_script('-c', 'from src import console; console.import_tensorflow(verbose=True)')
+    assert 'oneDNN' in verbose.stderr or 'cuda' in verbose.stderr.lower() or 'cpu' in verbose.stderr.lower()
+
+
+def test_a_disk_that_fills_up(tmp_path, demo_models):
+    """The system's limit on the size of a file stands in for a full disk: what was there stays, nothing half-written remains."""
+    text = tmp_path / 'text.txt'
+    text.write_text(''.join(f'{i} word{i * i}\n' for i in range(30000)))
+    limited = ('import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)); '
+               'sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")')
+    out = tmp_path / 'out.npz'
+    out.write_bytes(b'what was there')
+    result = run_script('-c', limited, 'encode.py', text, out, '--model_name', 'tiny', '--models_dir', demo_models)
+    assert fails_clearly(result, 1, 'out.npz', 'what was there before is untouched')
+    assert out.read_bytes() == b'what was there' and sorted(os.listdir(tmp_path)) == ['out.npz', 'text.txt']
+
+    limited = limited.replace('40000', '300000')        # room for the vocabulary, not for the weights
+    train = ['train.py', '--dataset', 'demo/validation.txt', '--model_name', 'tiny', '--models_dir', demo_models, '--seq_len', '8',
+             '--checkpoint_dir', tmp_path / 'runs', '--stop_after', '2']
+    result = run_script('-c', limited, *train)
+    assert fails_clearly(result, 1, 'could not be written', 'free some space')
+    assert not [name for name in os.listdir(tmp_path / 'runs' / 'run1') if name.startswith(('model', 'state', '.', 'checkpoint'))]
