@@ -33,7 +33,7 @@ def parse_arguments():
     add = parser.add_argument_group('optimization').add_argument
     add('--batch_size', type=console.positive_int, default=1, metavar='WINDOWS', help='windows in a batch')
     add('--learning_rate', type=console.positive_float, default=2e-5, metavar='RATE', help='of the optimizer; 1e-4 to 1e-3 from random weights')
-    add('--beta', type=console.fraction, default=0.9, metavar='BETA1', help="Adam's decay of the mean gradient")
+    add('--beta', type=console.below_1, default=0.9, metavar='BETA1', help="Adam's decay of the mean gradient")
     add('--beta2', type=console.fraction, default=0.999, metavar='BETA2', help="Adam's decay of the mean squared gradient; 0.99 suits short runs from random weights")
     add('--schedule', choices=['constant', 'cosine'], default='constant', help='of the learning rate; cosine: down to a tenth of it at --stop_after')
     add('--warmup_steps', type=console.count, default=0, metavar='STEPS', help='the learning rate rises from 0 in so many steps')
@@ -46,7 +46,7 @@ def parse_arguments():
     add = parser.add_argument_group('the run').add_argument
     add('--run_name', default='run1', metavar='NAME', help='the folder below checkpoint/ and samples/')
     add('--restore_from', default='latest', metavar='WHICH',
-        help="latest: the run's newest checkpoint, or the model; fresh: the model; scratch: random weights; or the path of a folder or checkpoint")
+        help="latest: the run's newest checkpoint, or the model where there is none yet; fresh: the model; scratch: random weights; or the path of a folder or checkpoint (one of this run's own resumes there)")
     add('--stop_after', type=console.positive_int, metavar='STEP', help='save and stop before this step; default: go on until Ctrl-C')
     add('--save_every', type=console.count, default=1000, metavar='STEPS', help='steps between checkpoints; the five newest are kept; 0: only at the end')
     add('--seed', type=int, help='of the data order, the random weights and the samples; default: another every time')
@@ -86,29 +86,14 @@ class Run:
 
     def load(self):
         """Weights, vocabulary, data, optimizer; then where the run stood."""
-        from src import checkpoint, dataset, encoder, model, sample, trainer
+        from src import checkpoint, dataset, encoder, sample, trainer
         args = self.args
         self.seed = sample.fresh_seed() if args.seed is None else args.seed
-        resumes = args.restore_from == 'latest' and checkpoint.latest(self.directory) is not None
-        own_model = resumes and os.path.isfile(os.path.join(self.directory, 'hparams.json')) and args.model_name is None
+        continues = args.restore_from not in ('fresh', 'scratch') and checkpoint.latest(self.directory) is not None
+        own_model = continues and args.model_name is None and os.path.isfile(os.path.join(self.directory, 'hparams.json'))
         model_folder = self.directory if own_model else files.model_folder(args.model_name or '124M', args.models_dir)
-        self.hparams = model.HParams.read(model_folder)
         self.enc = encoder.get_encoder(model_folder)
-        if self.enc.n_vocab > self.hparams.n_vocab:
-            raise UserError(f'{model_folder}: the vocabulary has {self.enc.n_vocab} tokens but hparams.json says n_vocab {self.hparams.n_vocab}; '
-                            'the files are of two different models.')
-
-        if args.restore_from == 'scratch':
-            params = model.init_params(self.hparams, self.seed)
-            print('Starting from random weights')
-        else:
-            source = self.directory if resumes else {'latest': model_folder, 'fresh': model_folder}.get(args.restore_from, args.restore_from)
-            _, source = checkpoint.resolve(source, args.models_dir)
-            print('Loading checkpoint', source)
-            hparams, params = checkpoint.load(source, args.models_dir, self.hparams)
-            if hparams != self.hparams:
-                raise UserError(f'{source} is a model of {hparams.to_json()} but {model_folder} is one of {self.hparams.to_json()}: '
-                                'give the --model_name that the run was made from, or another --run_name.')
+        params, prefix = self._weights(model_folder)
 
         print('Loading dataset...')
         self.sampler, dialogue = self._data(args.dataset, args.seed)
@@ -123,11 +108,31 @@ class Run:
             learning_rate=trainer.schedule(args.schedule, args.learning_rate, args.warmup_steps, args.stop_after and args.stop_after - 1),
             accumulate=args.accumulate_gradients, recompute=args.memory_saving_gradients,
             only_transformer_layers=args.only_train_transformer_layers)
-        if resumes:
-            self._resume(source)
+        if prefix and continues and os.path.samefile(os.path.dirname(prefix), self.directory):
+            self._resume(prefix)
         checkpoint.copy_vocabulary(model_folder, self.directory)
         if dialogue:
             checkpoint.write_dialogue(self.directory, dialogue)
+
+    def _weights(self, model_folder):
+        """The weights that --restore_from names, and the checkpoint they come from (None: random ones). Sets self.hparams."""
+        from src import checkpoint, model
+        args = self.args
+        self.hparams = model.HParams.read(model_folder)
+        if self.enc.n_vocab > self.hparams.n_vocab:
+            raise UserError(f'{model_folder}: the vocabulary has {self.enc.n_vocab} tokens but hparams.json says n_vocab {self.hparams.n_vocab}; '
+                            'the files are of two different models.')
+        if args.restore_from == 'scratch':
+            print('Starting from random weights')
+            return model.init_params(self.hparams, self.seed), None
+        latest = self.directory if checkpoint.latest(self.directory) else model_folder
+        _, prefix = checkpoint.resolve({'latest': latest, 'fresh': model_folder}.get(args.restore_from, args.restore_from), args.models_dir)
+        print('Loading checkpoint', prefix)
+        hparams, params = checkpoint.load(prefix, args.models_dir, self.hparams)
+        if hparams != self.hparams:
+            raise UserError(f'{prefix} is a model of {hparams.to_json()} but {model_folder} is one of {self.hparams.to_json()}: '
+                            'give the --model_name that the run was made from, or another --run_name.')
+        return params, prefix
 
     def _data(self, path, seed):
         from src import dataset
@@ -195,7 +200,7 @@ class Run:
         total = args.stop_after - 1 if args.stop_after else None
         wants_bar = args.log == 'bar' or (args.log == 'auto' and os.isatty(1))
         self.bar = tqdm(total=total, initial=min(self.counter - 1, total or self.counter), unit='step', dynamic_ncols=True) if wants_bar else None
-        saved = None
+        saved, began = None, self.counter
         while True:
             if self.stop_signal or (args.stop_after and self.counter >= args.stop_after):
                 break
@@ -217,7 +222,7 @@ class Run:
             self.bar = None
         if self.stop_signal:
             print('interrupted')
-        if saved != self.counter and self.average[1]:
+        if self.counter not in (saved, began):
             self.save()
         self._log.close()
         return 128 + self.stop_signal if self.stop_signal else 0

@@ -14,6 +14,7 @@ original's Saver and the forks restore what we write. `checkpoint` is the text f
 It is renamed into place last. Killed at any moment, a folder still names a whole checkpoint.
 """
 import contextlib
+import glob
 import json
 import os
 import re
@@ -32,8 +33,11 @@ KEPT = 5
 
 # ---- bundles
 
-def write_bundle(prefix, tensors):
-    """{name: tensor or variable} -> prefix.index and prefix.data-00000-of-00001, both whole or not there."""
+@contextlib.contextmanager
+def staged_bundle(prefix, tensors):
+    """Write {name: tensor or variable} under a temporary name; calling what this gives puts it in place, as
+    prefix.index and prefix.data-00000-of-00001. Raises UserError when the disk does not take it.
+    """
     folder, base = os.path.split(prefix)
     os.makedirs(folder or '.', exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder or '.', prefix=f'.{base}.', suffix='.part') as temporary:
@@ -48,21 +52,46 @@ def write_bundle(prefix, tensors):
         for part in PARTS:
             with open(written + part, 'rb+') as file:
                 os.fsync(file.fileno())
-        for part in PARTS:                              # data first: an index without data would look whole
-            os.replace(written + part, prefix + part)
-    files.sync_folder(folder or '.')
+
+        def put():
+            remove(prefix + '.index')                   # an older bundle of this name: without it the one before is the newest
+            for part in PARTS:                          # data first: an index without data would look whole
+                os.replace(written + part, prefix + part)
+            files.sync_folder(folder or '.')
+        yield put
+
+
+def remove(path):
+    """Remove a file of ours, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path)
 
 
 def read_bundle(prefix):
-    """The bundle's reader: get_tensor(name), get_variable_to_shape_map(). Raises UserError when it is missing or damaged."""
+    """The Bundle at `prefix`. Raises UserError when it is missing or damaged."""
     for part in PARTS:
         if not os.path.isfile(prefix + part):
             raise UserError(f'{prefix + part}: there is no such file, so there are no weights to load; '
                             'download the model again, or name another checkpoint.')
     try:
-        return tf.train.load_checkpoint(prefix)
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        return Bundle(prefix, tf.train.load_checkpoint(prefix))
+    except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
         raise damaged(prefix, error) from None
+
+
+class Bundle:
+    """A bundle's reader. get_tensor raises UserError where the data file turns out to be damaged."""
+
+    def __init__(self, prefix, reader):
+        self.prefix, self.reader = prefix, reader
+        self.get_variable_to_shape_map = reader.get_variable_to_shape_map
+
+    def get_tensor(self, name):
+        """Name -> NumPy array, or bytes of a string."""
+        try:
+            return self.reader.get_tensor(name)
+        except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
+            raise damaged(self.prefix, error) from None
 
 
 def damaged(prefix, error):
@@ -128,14 +157,13 @@ def load(path_or_name, models_dir='models', hparams=None):
     found, wanted = reader.get_variable_to_shape_map(), shapes(hparams)
     wrong = [f'{name}: the model needs {shape}, the checkpoint has {found.get("model/" + name, "none")}'
              for name, shape in wanted.items() if found.get('model/' + name) != shape]
+    if f'model/h{hparams.n_layer}/ln_1/g' in found:
+        wrong.append(f'h{hparams.n_layer}/ln_1/g: the model has only {hparams.n_layer} layers')
     if wrong:
         more = f' (and {len(wrong) - 4} more)' if len(wrong) > 4 else ''
         raise UserError(f'{prefix} does not fit hparams {hparams.to_json()}. {"; ".join(wrong[:4])}{more}. '
                         'It is a checkpoint of another model: give the --model_name it was made from.')
-    try:
-        return hparams, nested({name: variable(name, reader.get_tensor('model/' + name)) for name in wanted})
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        raise damaged(prefix, error) from None
+    return hparams, nested({name: variable(name, reader.get_tensor('model/' + name)) for name in wanted})
 
 
 def save(directory, hparams, params, step=None, state=None, keep=KEPT):
@@ -145,9 +173,14 @@ def save(directory, hparams, params, step=None, state=None, keep=KEPT):
     Returns the prefix.
     """
     prefix = os.path.join(directory, 'model.ckpt' if step is None else f'model-{step}')
-    if state:
-        write_bundle(_state_prefix(prefix), state)
-    write_bundle(prefix, {'model/' + name: value for name, value in flat(params).items()})
+    for left in glob.glob(os.path.join(glob.escape(directory), '.*.part')):     # by a save that was killed
+        shutil.rmtree(left) if os.path.isdir(left) else remove(left)
+    with contextlib.ExitStack() as stack:
+        put_weights = stack.enter_context(staged_bundle(prefix, {'model/' + name: value for name, value in flat(params).items()}))
+        put_state = stack.enter_context(staged_bundle(_state_prefix(prefix), state)) if state else lambda: None
+        remove(prefix + '.index')                       # weights and state of two runs must not be taken for one
+        put_state()
+        put_weights()
     with files.whole(os.path.join(directory, 'hparams.json'), 'w', encoding='utf-8') as file:
         file.write(hparams.to_json())
 
@@ -158,8 +191,7 @@ def save(directory, hparams, params, step=None, state=None, keep=KEPT):
     for old in there[:-keep]:
         for part in PARTS:
             for name in (old + part, _state_prefix(old) + part):
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(name)
+                remove(name)
     return prefix
 
 

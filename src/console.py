@@ -104,6 +104,14 @@ def fraction(text):
     return value
 
 
+def below_1(text):
+    """argparse type: a number in [0, 1)."""
+    value = fraction(text)
+    if value == 1:
+        raise argparse.ArgumentTypeError(f'{value} is out of range: a number from 0 to below 1')
+    return value
+
+
 def positive_float(text):
     """argparse type: a finite number above 0."""
     value = float(text)

@@ -8,6 +8,8 @@ One random number a token and row comes from NumPy, seeded by (seed, row): the s
 and whatever else is in the batch. The cache is static, [batch, n_layer, 2, n_head, n_ctx, features], and written in place, so a
 token costs the same at every length, and each program is compiled once per batch size: settings are arguments, not constants.
 """
+import numbers
+
 import numpy as np
 import tensorflow as tf
 
@@ -78,12 +80,12 @@ def choose(logits, uniform, temperature, top_k, top_p):
 def check_settings(temperature=1, top_k=0, top_p=1, length=1, batch_size=1, nsamples=1):
     """Raise UsageError for a sampling setting that cannot be."""
     for name, value, fits, needs in (('temperature', temperature, lambda v: 0 <= v < float('inf'), 'a number from 0 (greedy) up'),
-                                     ('top_k', top_k, lambda v: v >= 0 and v == int(v), 'a whole number from 0 (off) up'),
+                                     ('top_k', top_k, lambda v: v >= 0 and v % 1 == 0, 'a whole number from 0 (off) up'),
                                      ('top_p', top_p, lambda v: 0 <= v <= 1, 'a number from 0 to 1 (both: off)'),
-                                     ('length', length, lambda v: v >= 1 and v == int(v), 'a whole number of tokens from 1 up'),
-                                     ('batch_size', batch_size, lambda v: v >= 1 and v == int(v), 'a whole number from 1 up'),
-                                     ('nsamples', nsamples, lambda v: v >= 0 and v == int(v), 'a whole number from 0 up')):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not fits(value):
+                                     ('length', length, lambda v: v >= 1 and v % 1 == 0, 'a whole number of tokens from 1 up'),
+                                     ('batch_size', batch_size, lambda v: v >= 1 and v % 1 == 0, 'a whole number from 1 up'),
+                                     ('nsamples', nsamples, lambda v: v >= 0 and v % 1 == 0, 'a whole number from 0 up')):
+        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not fits(value):
             raise UsageError(f'--{name} {value} is out of range: it takes {needs}.')
 
 
@@ -148,7 +150,7 @@ class Generator:
         steps = min(steps, STEPS, self.hparams.n_ctx - cache.length)
         ids, made, cache.values = self._decode(
             tf.constant(last, tf.int32), cache.values, tf.constant(cache.length), tf.constant(draw(steps)), tf.constant(steps),
-            tf.constant(temperature, tf.float32), tf.constant(top_k, tf.int32), tf.constant(top_p, tf.float32), tf.constant(stop))
+            tf.constant(temperature, tf.float32), tf.constant(min(top_k, self.hparams.n_vocab), tf.int32), tf.constant(top_p, tf.float32), tf.constant(stop))
         made = int(made)
         cache.length += made
         return ids.numpy()[:, :made]
@@ -214,6 +216,8 @@ def sample_sequence(hparams, params, *, length, context=None, start_token=None, 
     """
     if (context is None) == (start_token is None):
         raise ValueError('Specify exactly one of start_token and context!')
+    check_settings(temperature, top_k, top_p, length, batch_size)
+    length, batch_size, top_k = int(length), int(batch_size), int(top_k)
     if context is None:
         context = np.full([batch_size, 1], start_token)
     context = np.asarray(context, np.int32)

@@ -1,0 +1,232 @@
+"""Sizes, names, initial weights and the forward pass, against COMPATIBILITY's facts and the original written out in reference.py."""
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from reference import Reference, rough_params, save_rough
+
+from src import model
+from src.console import UserError
+from src.model import HParams
+
+SMALL = HParams(n_vocab=97, n_ctx=24, n_embd=20, n_head=5, n_layer=2)
+
+# every variable of a model with two layers, as the forks list them, by hand
+NAMES_2 = """
+wpe wte
+h0/ln_1/g h0/ln_1/b h0/attn/c_attn/w h0/attn/c_attn/b h0/attn/c_proj/w h0/attn/c_proj/b
+h0/ln_2/g h0/ln_2/b h0/mlp/c_fc/w h0/mlp/c_fc/b h0/mlp/c_proj/w h0/mlp/c_proj/b
+h1/ln_1/g h1/ln_1/b h1/attn/c_attn/w h1/attn/c_attn/b h1/attn/c_proj/w h1/attn/c_proj/b
+h1/ln_2/g h1/ln_2/b h1/mlp/c_fc/w h1/mlp/c_fc/b h1/mlp/c_proj/w h1/mlp/c_proj/b
+ln_f/g ln_f/b
+""".split()
+
+
+# ---- hparams
+
+def test_the_defaults_are_124M():
+    assert HParams() == HParams(n_vocab=50257, n_ctx=1024, n_embd=768, n_head=12, n_layer=12)
+
+
+@pytest.mark.parametrize('name', ['n_vocab', 'n_ctx', 'n_embd', 'n_head', 'n_layer'])
+@pytest.mark.parametrize('value', [0, -1, 1.5, '12', None])
+def test_hparams_are_whole_numbers_from_1_up(name, value):
+    with pytest.raises(UserError, match=f'{name} = {value!r}'):
+        HParams(**{name: value})
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(UserError, match='n_embd 20 .* 3 heads'):
+        HParams(n_embd=20, n_head=3)
+
+
+def test_hparams_survive_their_file(tmp_path):
+    (tmp_path / 'hparams.json').write_text(SMALL.to_json())
+    assert HParams.read(str(tmp_path)) == SMALL
+    assert json.loads(SMALL.to_json()) == {'n_vocab': 97, 'n_ctx': 24, 'n_embd': 20, 'n_head': 5, 'n_layer': 2}
+
+
+def test_more_in_hparams_json_than_we_know_is_no_error(tmp_path):
+    (tmp_path / 'hparams.json').write_text(json.dumps(json.loads(SMALL.to_json()) | {'res_dropout': 0.1, 'precision': 'float32'}))
+    assert HParams.read(str(tmp_path)) == SMALL
+
+
+def test_a_missing_hparams_json_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match='hparams.json: there is no such file.*download_model.py'):
+        HParams.read(str(tmp_path))
+
+
+@pytest.mark.parametrize('text', [b'', b'{"n_vocab": 97,', b'[97, 24]', b'null', b'\xff\xfe{}', b'{}',
+                                  b'{"n_vocab": 97, "n_ctx": 24, "n_embd": 20, "n_head": 5}',
+                                  b'{"n_vocab": 97, "n_ctx": 24, "n_embd": 20, "n_head": 3, "n_layer": 2}',
+                                  b'{"n_vocab": 97, "n_ctx": 24, "n_embd": 20, "n_head": 5, "n_layer": "2"}'])
+def test_a_damaged_hparams_json_is_named(tmp_path, text):
+    (tmp_path / 'hparams.json').write_bytes(text)
+    with pytest.raises(UserError, match='hparams.json is damaged: ') as caught:
+        HParams.read(str(tmp_path))
+    assert '\n' not in str(caught.value)
+
+
+# ---- variables
+
+def test_names_and_shapes():
+    found = model.shapes(SMALL)
+    assert sorted(found) == sorted(NAMES_2)
+    assert found['wpe'] == [24, 20] and found['wte'] == [97, 20]
+    assert found['h0/attn/c_attn/w'] == [1, 20, 60] and found['h0/attn/c_attn/b'] == [60]
+    assert found['h1/attn/c_proj/w'] == [1, 20, 20] and found['h1/attn/c_proj/b'] == [20]
+    assert found['h0/mlp/c_fc/w'] == [1, 20, 80] and found['h0/mlp/c_fc/b'] == [80]
+    assert found['h1/mlp/c_proj/w'] == [1, 80, 20] and found['h1/mlp/c_proj/b'] == [20]
+    assert all(found[name] == [20] for name in NAMES_2 if '/ln_' in name or name.startswith('ln_'))
+
+
+def test_names_and_shapes_are_those_of_the_reference():
+    weights = Reference(SMALL).weights()
+    assert {name: list(value.shape) for name, value in weights.items()} == {f'model/{name}': shape for name, shape in model.shapes(SMALL).items()}
+
+
+@pytest.mark.parametrize('n_embd, n_head, n_layer, total', [
+    (768, 12, 12, 124_439_808), (1024, 16, 24, 354_823_168), (1280, 20, 36, 774_030_080), (1600, 25, 48, 1_557_611_200)])
+def test_the_four_sizes_have_their_known_number_of_weights(n_embd, n_head, n_layer, total):
+    hparams = HParams(n_embd=n_embd, n_head=n_head, n_layer=n_layer)
+    assert sum(math.prod(shape) for shape in model.shapes(hparams).values()) == total
+
+
+def test_nested_and_flat():
+    flat = {'wte': 1, 'h0/ln_1/g': 2, 'h0/ln_1/b': 3, 'h0/attn/c_attn/w': 4, 'h10/ln_1/g': 5}
+    tree = {'wte': 1, 'h0': {'ln_1': {'g': 2, 'b': 3}, 'attn': {'c_attn': {'w': 4}}}, 'h10': {'ln_1': {'g': 5}}}
+    assert model.nested(flat) == tree
+    assert model.flat(tree) == flat
+    assert model.flat({}) == model.nested({}) == {}
+
+
+def test_initial_weights():
+    """Within 5 standard errors: a sample of n numbers has its std's at std / sqrt(2n) and its mean's at std / sqrt(n)."""
+    hparams = HParams(n_vocab=500, n_ctx=100, n_embd=64, n_head=2, n_layer=2)
+    found = model.flat(model.init_params(hparams, seed=3))
+    assert {name: value.shape.as_list() for name, value in found.items()} == model.shapes(hparams)
+    for name, variable in found.items():
+        values, leaf = variable.numpy(), name.rsplit('/')[-1]
+        assert values.dtype == np.float32 and variable.trainable
+        if leaf in 'gb':
+            assert (values == (1 if leaf == 'g' else 0)).all(), name
+        else:
+            std = 0.01 if leaf == 'wpe' else 0.02
+            assert abs(values.std() - std) < 5 * std / math.sqrt(2 * values.size), name
+            assert abs(values.mean()) < 5 * std / math.sqrt(values.size), name
+
+
+def test_initial_weights_follow_the_seed():
+    same, again, other = (model.flat(model.init_params(SMALL, seed=seed)) for seed in (1, 1, 2))
+    drawn = [name for name in same if name[-1] not in 'gb']
+    assert len(drawn) == 2 + 2 * 4
+    assert all((same[name].numpy() == again[name].numpy()).all() for name in drawn)
+    assert all((same[name].numpy() != other[name].numpy()).mean() > 0.99 for name in drawn)
+    assert (same['h0/attn/c_attn/w'].numpy() != same['h1/attn/c_attn/w'].numpy()).mean() > 0.99
+
+
+# ---- the pieces, by hand
+
+def test_norm():
+    p = {'g': tf.constant([1., 2.]), 'b': tf.constant([0., 10.])}
+    # the mean of 1 and 3 is 2, their variance 1: -1 and 1 before gain and bias
+    np.testing.assert_allclose(model.norm(tf.constant([[1., 3.]]), p), [[-1, 12]], atol=2e-5)
+
+
+def test_conv1d():
+    p = {'w': tf.constant([[[1., 2., 3.], [10., 20., 30.]]]), 'b': tf.constant([0.5, 0.5, 0.5])}      # [1, 2, 3]
+    x = tf.constant([[[1., 1.], [2., 0.]]])
+    np.testing.assert_allclose(model.conv1d(x, p), [[[11.5, 22.5, 33.5], [2.5, 4.5, 6.5]]])
+
+
+def test_gelu():
+    # x * Phi(x), which the tanh form follows within 5e-4: Phi(1) = 0.84134, Phi(-1) = 0.15866
+    np.testing.assert_allclose(model.gelu(tf.constant([0., 1., -1., 10., -10.])), [0, 0.84134, -0.15866, 10, 0], atol=5e-4)
+
+
+def test_heads_are_cut_and_joined():
+    x = tf.reshape(tf.range(12.), [1, 2, 6])                            # two positions, two heads of three features
+    heads = model.split_heads(x, 2)
+    assert heads.numpy().tolist() == [[[[0, 1, 2], [6, 7, 8]], [[3, 4, 5], [9, 10, 11]]]]
+    assert model.merge_heads(heads).numpy().tolist() == x.numpy().tolist()
+
+
+# ---- the whole
+
+@pytest.fixture(scope='module')
+def pair(tmp_path_factory):
+    """(params, Reference) with the same weights, far from their initial ones."""
+    params, prefix = save_rough(tmp_path_factory.mktemp('small'), SMALL)
+    return params, Reference(SMALL).restore(prefix)
+
+
+@pytest.mark.parametrize('batch, sequence', [(1, 1), (3, 7), (2, 24)])
+def test_the_model_is_the_reference(pair, batch, sequence):
+    params, reference = pair
+    X = np.random.default_rng(sequence).integers(SMALL.n_vocab, size=[batch, sequence])
+    logits, present = reference.run(X)
+    out = model.model(SMALL, params, X)
+    assert out['logits'].shape == [batch, sequence, 97] and out['logits'].dtype == tf.float32
+    assert out['present'].shape == [batch, 2, 2, 5, sequence, 4]        # [batch, n_layer, 2, n_head, sequence, features]
+    assert np.ptp(logits) > 1                                           # or nothing was compared
+    np.testing.assert_allclose(out['logits'], logits, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(out['present'], present, rtol=0, atol=1e-4)
+
+
+def test_the_model_is_the_reference_behind_a_past(pair):
+    params, reference = pair
+    X = np.random.default_rng(5).integers(SMALL.n_vocab, size=[2, 20])
+    past = reference.run(X[:, :12])[1]
+    logits, present = reference.run(X[:, 12:], past)
+    out = model.model(SMALL, params, X[:, 12:], past)
+    assert out['present'].shape == [2, 2, 2, 5, 8, 4]
+    np.testing.assert_allclose(out['logits'], logits, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(out['present'], present, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logits, reference.run(X)[0][:, 12:], rtol=0, atol=1e-4)
+
+
+def test_a_static_cache_is_the_reference(pair):
+    params, reference = pair
+    X = np.random.default_rng(6).integers(SMALL.n_vocab, size=[2, SMALL.n_ctx], dtype=np.int32)
+    step = tf.function(lambda x, cache, n: model.model(SMALL, params, x, cache, n), jit_compile=True)
+    cache, logits = tf.zeros([2, 2, 2, 5, 24, 4]), []
+    for i in range(SMALL.n_ctx):                                        # token by token, to the last position there is
+        out = step(tf.constant(X[:, i:i + 1]), cache, tf.constant(i))
+        cache = out['present']
+        logits.append(out['logits'])
+    expected, present = reference.run(X)
+    np.testing.assert_allclose(np.concatenate(logits, 1), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(cache, present, rtol=0, atol=1e-4)
+
+
+def test_one_head_and_one_layer(tmp_path):
+    hparams = HParams(n_vocab=11, n_ctx=4, n_embd=3, n_head=1, n_layer=1)
+    params, prefix = save_rough(tmp_path, hparams, seed=4)
+    X = [[1, 2, 10, 0]]
+    np.testing.assert_allclose(model.model(hparams, params, X)['logits'], Reference(hparams).restore(prefix).run(X)[0], rtol=0, atol=1e-4)
+
+
+def test_recomputing_changes_no_gradient():
+    params = rough_params(SMALL)
+    X = tf.constant(np.random.default_rng(7).integers(SMALL.n_vocab, size=[2, 9]))
+    found = []
+    for wrap in (None, tf.recompute_grad):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(tf.sin(model.logits(params, model.hidden(SMALL, params, X, wrap=wrap)[0])))
+        found.append({name: tf.convert_to_tensor(g) for name, g in tape.gradient(total, model.flat(params)).items()})
+    assert sorted(found[0]) == sorted(NAMES_2)
+    for name in NAMES_2:
+        np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_bfloat16_activations_are_near():
+    """8 bits of mantissa, some twenty roundings deep: within a few percent of the widest logit; the result is float32."""
+    params = rough_params(SMALL, scale=0.1)
+    X = np.random.default_rng(8).integers(SMALL.n_vocab, size=[2, 24])
+    exact = model.model(SMALL, params, X)['logits'].numpy()
+    h, _ = model.hidden(SMALL, params, X, dtype=tf.bfloat16)
+    near = model.logits(params, h)
+    assert h.dtype == tf.bfloat16 and near.dtype == tf.float32
+    assert 0 < np.abs(near - exact).max() < 0.05 * np.abs(exact).max()

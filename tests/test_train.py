@@ -1,0 +1,467 @@
+"""train.py as a user runs it: what it prints, what it writes, how it stops and goes on, and what it says when it cannot.
+
+Starting TensorFlow takes seconds, so the runs of this file go in the background, two at a time: a function marked @scenario runs them in
+a folder of its own, and a test that takes its name as an argument waits for what it returned.
+"""
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, fails_clearly, run_script
+from reference import Reference, rough_params
+
+from src import checkpoint, dataset, encoder, model
+from src.model import HParams
+
+TRAIN = os.path.join(ROOT, 'train.py')
+CHATS, VALIDATION = os.path.join(ROOT, 'demo', 'chats'), os.path.join(ROOT, 'demo', 'validation.txt')
+TINY = HParams(n_vocab=2048, n_ctx=64, n_embd=32, n_head=4, n_layer=2)          # conftest's `tiny`
+NO_STEP = ('--learning_rate', 1e-50)                                            # 0 in float32: leaves every weight as it is
+SCENARIOS = {}
+
+
+# ---- scenarios
+
+def scenario(function):
+    """Make `function(folder, models)` a fixture of its name, run once and in the background."""
+    SCENARIOS[function.__name__] = function
+
+    @pytest.fixture(scope='module', name=function.__name__)
+    def outcome(background):
+        return background[function.__name__].result()
+    return outcome
+
+
+@pytest.fixture(scope='module')
+def background(request, demo_models, tmp_path_factory):
+    """{scenario: Future} of those that the tests to be run ask for."""
+    wanted = {name for item in request.session.items for name in item.fixturenames}
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(function, tmp_path_factory.mktemp(name), demo_models) for name, function in SCENARIOS.items() if name in wanted}
+
+
+def train(folder, models, *flags, dataset=CHATS, model_name='tiny', sample_every=0):
+    """A whole run in `folder`."""
+    name = ('--model_name', model_name) if model_name else ()
+    return run_script(TRAIN, '--dataset', dataset, '--models_dir', models, *name, '--sample_every', sample_every, *flags, cwd=folder)
+
+
+def train_until(folder, models, line, number, *flags):
+    """A run that gets the signal `number` once it has printed a line that starts with `line`."""
+    command = [sys.executable, TRAIN, '--dataset', CHATS, '--models_dir', models, '--model_name', 'tiny', '--sample_every', '0', *map(str, flags)]
+    process = subprocess.Popen(command, cwd=folder, text=True, encoding='utf-8', stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env=os.environ | {'PYTHONIOENCODING': 'utf-8'})
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
+    seen = ''
+    for text in process.stdout:
+        seen += text
+        if text.startswith(line):
+            process.send_signal(number)
+            break
+    rest, errors = process.communicate()
+    watchdog.cancel()
+    return subprocess.CompletedProcess(command, process.returncode, seen + rest, errors)
+
+
+def succeeded(result):
+    assert result.returncode == 0 and result.stderr == '', (result.returncode, result.stdout, result.stderr)
+    return result
+
+
+def steps(result):
+    """{counter: (loss, avg)} as printed."""
+    found = re.findall(r'^\[(\d+) \| \d+\.\d\d\] loss=(\d+\.\d\d) avg=(\d+\.\d\d)$', result.stdout, re.M)
+    return {int(counter): (loss, average) for counter, loss, average in found}
+
+
+def saves(result):
+    return [int(n) for n in re.findall(r'^Saving checkpoint/run1/model-(\d+)$', result.stdout, re.M)]
+
+
+def scalars(folder):
+    """{tag: {step: value}} of the TensorBoard events in a folder."""
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        if name.startswith('events.out.tfevents.'):
+            for event in tf.compat.v1.train.summary_iterator(os.path.join(folder, name)):
+                for value in event.summary.value:
+                    found.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    return found
+
+
+def weights(folder_or_prefix):
+    return {name: value.numpy() for name, value in model.flat(checkpoint.load(str(folder_or_prefix))[1]).items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
+
+
+def tree(folder):
+    """{path: bytes} of everything below a folder, TensorBoard's events left out."""
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        for name in folders:
+            found[os.path.relpath(os.path.join(parent, name), folder) + '/'] = None
+        for name in names:
+            if not name.startswith('events.'):
+                with open(os.path.join(parent, name), 'rb') as file:
+                    found[os.path.relpath(os.path.join(parent, name), folder)] = file.read()
+    return found
+
+
+# ---- one run from end to end
+
+@scenario
+def whole_run(folder, models):
+    flags = {'batch_size': 2, 'learning_rate': 1e-3, 'seed': 3, 'stop_after': 13, 'save_every': 2, 'sample_length': 20, 'sample_num': 3,
+             'val_dataset': VALIDATION, 'val_every': 4, 'val_batch_count': 3, 'val_batch_size': 5}
+    result = train(folder, models, *(word for name, value in flags.items() for word in (f'--{name}', value)), sample_every=5)
+    return SimpleNamespace(result=succeeded(result), folder=folder, run=folder / 'checkpoint' / 'run1', models=models)
+
+
+def test_the_lines_come_in_the_order_that_people_know(whole_run):
+    """Save, sample, validate, step; validation also at 1; stop_after saves before the step it names."""
+    head, body = whole_run.result.stdout.split('Training...\n')
+    tokens = sum(len(chunk) for chunk in dataset.load_dataset(encoder.get_encoder('tiny', whole_run.models), CHATS))
+    assert head.splitlines()[:3] == [f'Loading checkpoint {whole_run.models}/tiny/model.ckpt', 'Loading dataset...', f'dataset has {tokens} tokens']
+    assert '\nEach step: 2 x 64 tokens = 128; 12 steps = ' in head
+
+    expected = []
+    for c in range(1, 13):
+        if c % 2 == 0:
+            expected.append(f'Saving checkpoint/run1/model-{c}')
+        if c % 5 == 0:
+            expected += ['Generating samples...', '======== SAMPLE 3 ========']
+        if c % 4 == 0 or c == 1:
+            expected += ['Calculating validation loss...', rf'\[{c} \| \d+\.\d\d\] validation loss = \d\.\d\d']
+        expected.append(rf'\[{c} \| \d+\.\d\d\] loss=\d\.\d\d avg=\d\.\d\d')
+    expected.append('Saving checkpoint/run1/model-13')
+    body = re.sub(r'(?<=^======== SAMPLE 3 ========\n).*?^(?=\[|Calculating)', '', body, flags=re.M | re.S)      # the sample's text
+    lines = body.splitlines()
+    assert len(lines) == len(expected), body
+    for line, pattern in zip(lines, expected):
+        assert re.fullmatch(pattern, line), (line, pattern)
+
+
+def test_seconds_and_losses_are_what_they_say(whole_run):
+    times = [float(t) for t in re.findall(r'^\[\d+ \| (\d+\.\d\d)\]', whole_run.result.stdout, re.M)]
+    assert times == sorted(times) and len(times) == 12 + 4
+    losses = {c: float(loss) for c, (loss, _) in steps(whole_run.result).items()}
+    assert list(losses) == list(range(1, 13))
+    assert losses[1] == pytest.approx(math.log(2048), abs=0.3)          # nothing learnt yet
+    assert losses[12] < losses[1] - 0.1
+    for c, (_, average) in steps(whole_run.result).items():
+        decay = [0.99 ** (c - i) for i in range(1, c + 1)]
+        assert float(average) == pytest.approx(np.dot(decay, [losses[i] for i in range(1, c + 1)]) / sum(decay), abs=0.0101)
+
+
+def test_the_run_is_a_model_folder(whole_run):
+    kept = [f'{kind}-{n}{part}' for kind in ('model', 'state') for n in (6, 8, 10, 12, 13) for part in ('.data-00000-of-00001', '.index')]
+    others = ['checkpoint', 'counter', 'dialogue.json', 'encoder.json', 'hparams.json', 'vocab.bpe']
+    events = [name for name in os.listdir(whole_run.run) if name.startswith('events.out.tfevents.')]
+    assert len(events) == 1
+    assert sorted(os.listdir(whole_run.run)) == sorted(kept + others + events)
+    assert sorted(os.listdir(whole_run.folder)) == ['checkpoint', 'samples']
+    assert (whole_run.run / 'counter').read_bytes() == b'13\n'
+    assert tf.train.latest_checkpoint(str(whole_run.run)) == str(whole_run.run / 'model-13')
+    assert checkpoint.load(str(whole_run.run))[0] == TINY
+    for name in ('encoder.json', 'vocab.bpe'):
+        with open(os.path.join(whole_run.models, 'tiny', name), 'rb') as original:
+            assert (whole_run.run / name).read_bytes() == original.read()
+    dialogue = json.loads((whole_run.run / 'dialogue.json').read_text(encoding='utf-8'))
+    assert dialogue['style'] == 'name' and 'Mara' in dialogue['speakers']
+
+
+def test_samples(whole_run):
+    """Three blocks a file; the last one is what was printed."""
+    folder = whole_run.folder / 'samples' / 'run1'
+    assert sorted(os.listdir(folder)) == ['samples-10', 'samples-5']
+    for name in os.listdir(folder):
+        text = (folder / name).read_text(encoding='utf-8')
+        match = re.fullmatch(r'======== SAMPLE 1 ========\n(.*)\n\n======== SAMPLE 2 ========\n(.*)\n\n======== SAMPLE 3 ========\n(.*)\n', text, re.S)
+        assert match and len(set(match.groups())) == 3, text
+        assert f'Generating samples...\n======== SAMPLE 3 ========\n{match[3]}\n' in whole_run.result.stdout
+
+
+def test_tensorboard(whole_run):
+    found = scalars(whole_run.run)
+    assert set(found) == {'loss', 'learning_rate', 'val_loss'}
+    assert list(found['loss']) == list(found['learning_rate']) == list(range(1, 13)) and list(found['val_loss']) == [1, 4, 8, 12]
+    assert {c: f'{loss:.2f}' for c, loss in found['loss'].items()} == {c: loss for c, (loss, _) in steps(whole_run.result).items()}
+    assert set(found['learning_rate'].values()) == {float(np.float32(1e-3))}
+    printed = re.findall(r'^\[(\d+) \| .*\] validation loss = (.*)$', whole_run.result.stdout, re.M)
+    assert {c: f'{loss:.2f}' for c, loss in found['val_loss'].items()} == {int(c): loss for c, loss in printed}
+
+
+def test_the_validation_loss_is_that_of_batches_drawn_with_seed_1(whole_run):
+    """Worked out once more in NumPy, from the weights saved at the same counter."""
+    chunks = dataset.load_dataset(encoder.get_encoder('tiny', whole_run.models), VALIDATION)
+    sampler, found = dataset.Sampler(chunks, seed=1), scalars(whole_run.run)['val_loss']
+    windows = np.stack([sampler.sample(64) for _ in range(3 * 5)])
+    for counter, source in ((1, os.path.join(whole_run.models, 'tiny')), (8, whole_run.run / 'model-8')):
+        hparams, params = checkpoint.load(str(source))
+        logits = model.model(hparams, params, windows[:, :-1])['logits'].numpy().astype(np.float64)
+        logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+        assert found[counter] == pytest.approx(-np.take_along_axis(logits, windows[:, 1:, None], -1).mean(), abs=1e-4)
+
+
+# ---- where it stops, and where it goes on
+
+@scenario
+def stopped_and_resumed(folder, models):
+    first = train(folder, models, '--stop_after=5', sample_every=4)
+    before = tree(folder)
+    again = train(folder, models, '--stop_after=5', sample_every=4)
+    after = tree(folder)
+    further = train(folder, models, '--stop_after=8', model_name=None)
+    return SimpleNamespace(first=succeeded(first), again=succeeded(again), further=succeeded(further), before=before, after=after, folder=folder)
+
+
+def test_stop_after_leaves_before_its_step_and_saves(stopped_and_resumed):
+    assert list(steps(stopped_and_resumed.first)) == [1, 2, 3, 4]
+    assert saves(stopped_and_resumed.first) == [5]
+    assert [name for name in stopped_and_resumed.before if 'samples-' in name] == ['samples/run1/samples-4']
+
+
+def test_a_run_that_is_past_stop_after_stops_at_once_and_changes_nothing(stopped_and_resumed):
+    assert 'Loading checkpoint checkpoint/run1/model-5' in stopped_and_resumed.again.stdout
+    assert steps(stopped_and_resumed.again) == {} and saves(stopped_and_resumed.again) == []
+    assert stopped_and_resumed.after == stopped_and_resumed.before
+
+
+def test_a_resumed_run_starts_at_the_counter_plus_1(stopped_and_resumed):
+    """And needs no --model_name: the run knows its own."""
+    assert list(steps(stopped_and_resumed.further)) == [6, 7] and saves(stopped_and_resumed.further) == [8]
+    assert (stopped_and_resumed.folder / 'checkpoint' / 'run1' / 'counter').read_text() == '8\n'
+    assert 'starts anew' not in stopped_and_resumed.further.stdout
+
+
+def straight_and_killed(folder, models, flags, **sampling):
+    """Twenty steps in one go; and ten, a save at 11, a kill -9 behind it, and ten more with whatever seed."""
+    flags = ('--learning_rate', 1e-3, '--save_every', 11, *flags)
+    seed = ('--seed', 5)
+    (folder / 'a').mkdir()
+    (folder / 'b').mkdir()
+    straight = train(folder / 'a', models, *flags, *seed, '--stop_after', 21, **sampling)
+    killed = train_until(folder / 'b', models, '[12 |', signal.SIGKILL, *flags, *seed)
+    resumed = train(folder / 'b', models, *flags, '--stop_after', 22, **sampling)
+    return SimpleNamespace(straight=succeeded(straight), killed=killed, resumed=succeeded(resumed),
+                           a=folder / 'a' / 'checkpoint' / 'run1', b=folder / 'b' / 'checkpoint' / 'run1')
+
+
+@scenario
+def plain(folder, models):
+    return straight_and_killed(folder, models, ['--batch_size', 2])
+
+
+@scenario
+def noisy(folder, models):
+    """And with samples taken between, which must not touch the random order of the data."""
+    return straight_and_killed(folder, models, ['--noise', 0.2, '--accumulate_gradients', 3, '--sample_length', 10], sample_every=7)
+
+
+@pytest.mark.usefixtures('plain', 'noisy')                              # getfixturevalue alone would be too late for `background`
+@pytest.mark.parametrize('which', ['plain', 'noisy'])
+def test_a_killed_and_resumed_run_goes_on_as_if_it_had_never_stopped(request, which):
+    """The counter skips a number where a run resumes, as it always did; losses, averages, weights and Adam's state are the same."""
+    runs = request.getfixturevalue(which)
+    assert runs.killed.returncode == -signal.SIGKILL and saves(runs.killed) == [11]
+    straight, killed, resumed = steps(runs.straight), steps(runs.killed), steps(runs.resumed)
+    assert list(straight) == list(range(1, 21)) and list(resumed) == list(range(12, 22))
+    assert [killed[c] for c in range(1, 11)] == [straight[c] for c in range(1, 11)]
+    assert list(resumed.values()) == [straight[c] for c in range(11, 21)]
+    one, other = scalars(runs.a)['loss'], scalars(runs.b)['loss']
+    assert [other[c] for c in range(12, 22)] == [one[c] for c in range(11, 21)]                  # to the last bit
+    assert same(weights(runs.a / 'model-21'), weights(runs.b / 'model-22'))
+    readers = [checkpoint.read_state(str(prefix)) for prefix in (runs.a / 'model-21', runs.b / 'model-22')]
+    kept = [{name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name != 'progress'} for reader in readers]
+    assert len(kept[0]) > 50 and same(*kept)
+
+
+@scenario
+def signalled(folder, models):
+    interrupted = train_until(folder, models, '[3 |', signal.SIGINT)
+    counter = checkpoint.read_counter(str(folder / 'checkpoint' / 'run1'))
+    terminated = train_until(folder, models, f'[{counter + 2} |', signal.SIGTERM)
+    return SimpleNamespace(interrupted=interrupted, terminated=terminated, counter=counter, folder=folder)
+
+
+@pytest.mark.parametrize('which, status', [('interrupted', 130), ('terminated', 143)])
+def test_ctrl_c_and_a_polite_kill_save_first(signalled, which, status):
+    result = getattr(signalled, which)
+    assert result.returncode == status and result.stderr == '', (result.returncode, result.stderr)
+    last = max(steps(result))
+    assert result.stdout.splitlines()[-2:] == ['interrupted', f'Saving checkpoint/run1/model-{last + 1}']
+    assert saves(result) == [last + 1]
+
+
+def test_what_ctrl_c_saved_is_resumed(signalled):
+    run = signalled.folder / 'checkpoint' / 'run1'
+    assert f'Loading checkpoint checkpoint/run1/model-{signalled.counter}' in signalled.terminated.stdout
+    assert min(steps(signalled.terminated)) == signalled.counter + 1
+    last, = saves(signalled.terminated)
+    assert (run / 'counter').read_text() == f'{last}\n' and checkpoint.latest(str(run)) == str(run / f'model-{last}')
+
+
+# ---- --restore_from
+
+@scenario
+def restored(folder, models):
+    """One step each, which changes nothing, from the four sources; run1 holds two checkpoints."""
+    kept, newest = rough_params(TINY, 3, 0.05), rough_params(TINY, 6, 0.05)
+    checkpoint.save(str(folder / 'checkpoint' / 'run1'), TINY, kept, 3)
+    checkpoint.save(str(folder / 'checkpoint' / 'run1'), TINY, newest, 6)
+    runs = {'prefix': ('run2', 'checkpoint/run1/model-3'), 'folder': ('run3', 'checkpoint/run1'), 'scratch': ('run4', 'scratch'), 'fresh': ('run1', 'fresh')}
+    results = {name: succeeded(train(folder, models, '--run_name', run, '--restore_from', source, '--stop_after', 2, '--seed', 9, *NO_STEP))
+               for name, (run, source) in runs.items()}
+    final = {name: weights(folder / 'checkpoint' / run / 'model-2') for name, (run, _) in runs.items()}
+    return SimpleNamespace(results=results, final=final, kept=kept, newest=newest, models=models, run1=folder / 'checkpoint' / 'run1')
+
+
+def test_restore_from_a_prefix(restored):
+    assert restored.results['prefix'].stdout.startswith('Loading checkpoint checkpoint/run1/model-3\n')
+    assert same(restored.final['prefix'], {name: value.numpy() for name, value in model.flat(restored.kept).items()})
+
+
+def test_restore_from_a_folder(restored):
+    assert restored.results['folder'].stdout.startswith('Loading checkpoint checkpoint/run1/model-6\n')
+    assert same(restored.final['folder'], {name: value.numpy() for name, value in model.flat(restored.newest).items()})
+
+
+def test_restore_from_fresh_begins_again_with_the_model(restored):
+    assert restored.results['fresh'].stdout.startswith(f'Loading checkpoint {restored.models}/tiny/model.ckpt\n')
+    assert list(steps(restored.results['fresh'])) == [1]
+    assert same(restored.final['fresh'], weights(os.path.join(restored.models, 'tiny')))
+    # what was there before stays, and what was saved last is what `latest` will find
+    assert [os.path.basename(p) for p in checkpoint.listed(str(restored.run1))] == ['model-3', 'model-6', 'model-2']
+
+
+def test_restore_from_scratch_draws_the_originals_initial_weights(restored):
+    assert restored.results['scratch'].stdout.startswith('Starting from random weights\n')
+    drawn = restored.final['scratch']
+    assert drawn['wte'].std() == pytest.approx(0.02, rel=0.02) and drawn['wpe'].std() == pytest.approx(0.01, rel=0.1)      # 5 standard errors
+    assert (drawn['ln_f/g'] == 1).all() and (drawn['h1/mlp/c_fc/b'] == 0).all()
+    assert (drawn['wte'] != weights(os.path.join(restored.models, 'tiny'))['wte']).mean() > 0.99
+
+
+@scenario
+def forked(folder, models):
+    """A run folder as nshepperd's fork leaves it: written by TensorFlow 1's Saver with absolute paths, and a counter; no more."""
+    run = folder / 'checkpoint' / 'run1'
+    run.mkdir(parents=True)
+    fork = Reference(TINY, tf.compat.v1.train.AdamOptimizer(1e-3), seed=4)
+    fork.save(run / 'model', step=70)
+    (run / 'counter').write_text('70\n')
+    elsewhere = '/home/jane/gpt-2/checkpoint/run1/model-70'
+    (run / 'checkpoint').write_text(f'model_checkpoint_path: "{elsewhere}"\nall_model_checkpoint_paths: "{elsewhere}"\n')
+    result = train(folder, models, '--stop_after', 73, *NO_STEP)
+    return SimpleNamespace(result=succeeded(result), run=run, weights=fork.weights())
+
+
+def test_a_forks_run_goes_on_with_model_name(forked):
+    assert forked.result.stdout.startswith('Loading checkpoint checkpoint/run1/model-70\n')
+    assert 'no optimizer state' in forked.result.stdout
+    assert list(steps(forked.result)) == [71, 72] and saves(forked.result) == [73]
+    assert same({'model/' + name: value for name, value in weights(forked.run / 'model-73').items()}, forked.weights)
+
+
+def test_a_forks_run_is_one_of_ours_from_then_on(forked):
+    """With its own hparams, vocabulary and optimizer state, and nothing of the fork's taken away."""
+    assert HParams.read(str(forked.run)) == TINY
+    assert encoder.get_encoder(str(forked.run)).n_vocab == 2048
+    assert checkpoint.read_state(str(forked.run / 'model-73')) is not None
+    assert (forked.run / 'model-70.index').is_file() and (forked.run / 'counter').read_text() == '73\n'
+
+
+# ---- small corpora
+
+@scenario
+def short(folder, models):
+    text = 'Theo: Are you up?\nMara: Always. Tea?\nTheo: Tea.\n'
+    (folder / 'short.txt').write_text(text, encoding='utf-8')
+    result = train(folder, models, '--stop_after', 4, '--learning_rate', 1e-2, '--val_every', 3, '--val_batch_count', 1, dataset='short.txt')
+    return SimpleNamespace(result=succeeded(result), tokens=len(encoder.get_encoder('tiny', models).encode(text)) + 1)     # <|endoftext|>
+
+
+def test_a_text_shorter_than_the_window_trains(short):
+    """Fewer tokens than n_ctx: the window is the text, every start the same, so the loss falls at every step."""
+    assert short.tokens < 64
+    assert f'dataset has {short.tokens} tokens\n' in short.result.stdout and f'Each step: 1 x {short.tokens} tokens' in short.result.stdout
+    losses = [float(loss) for loss, _ in steps(short.result).values()]
+    assert len(losses) == 3 and losses[0] > losses[1] > losses[2] > 0
+    assert len(re.findall('validation loss = ', short.result.stdout)) == 2                       # at 1 and 3, on the same text
+
+
+# ---- what cannot be
+
+@scenario
+def refused(folder, models):
+    """{what: (result, whether the folder was left as it was)}."""
+    checkpoint.save(str(folder / 'checkpoint' / 'run1'), TINY, model.init_params(TINY), 3)
+    checkpoint.write_counter(str(folder / 'checkpoint' / 'run1'), 3)
+    checkpoint.save(str(folder / 'checkpoint' / 'broken'), TINY, model.init_params(TINY), 3)
+    data = folder / 'checkpoint' / 'broken' / 'model-3.data-00000-of-00001'
+    data.write_bytes(data.read_bytes()[:5000])
+    for name, text in (('bare', TINY.to_json()), ('wide', HParams(n_vocab=2048, n_ctx=64, n_embd=48, n_head=4, n_layer=2).to_json())):
+        shutil.copytree(os.path.join(models, 'tiny'), folder / 'models' / name, ignore=shutil.ignore_patterns('model.ckpt*', 'checkpoint'))
+        (folder / 'models' / name / 'hparams.json').write_text(text)
+    shutil.copytree(os.path.join(models, 'tiny'), folder / 'models' / 'tiny')
+    before = tree(folder)
+    cases = {'another model': ('wide',), 'no weights': ('bare', '--run_name', 'new'), 'window': ('tiny', '--run_name', 'new', '--seq_len', 9999),
+             'source': ('tiny', '--run_name', 'new', '--restore_from', 'checkpoint/nothing'), 'damaged': ('tiny', '--run_name', 'broken')}
+    return {what: (train(folder, 'models', '--stop_after', 9, *flags, model_name=name), tree(folder) == before) for what, (name, *flags) in cases.items()}
+
+
+@pytest.mark.parametrize('what, status, words', [
+    ('another model', 1, ['"n_embd": 32', '"n_embd": 48', 'checkpoint/run1/model-3', 'models/wide', '--model_name']),
+    ('no weights', 1, ['models/bare holds no weights', 'download_model.py', 'scratch']),
+    ('window', 2, ['--seq_len 9999', '2 to 64']),
+    ('source', 1, ['checkpoint/nothing']),
+    ('damaged', 1, ['checkpoint/broken/model-3', 'damaged']),
+])
+def test_one_sentence_and_nothing_half_written(refused, what, status, words):
+    result, untouched = refused[what]
+    assert fails_clearly(result, status, *words)
+    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith('error: ')
+    assert untouched and steps(result) == {}
+
+
+@pytest.mark.parametrize('flags, status, words', [
+    (['--dataset', 'nowhere.npz'], 1, ['nowhere.npz', 'no such file']),
+    (['--dataset', CHATS, '--val_dataset', 'nowhere.txt', '--val_every', '5'], 1, ['nowhere.txt', 'no such file']),
+    (['--dataset', CHATS, '--no_such_flag'], 2, ['--no_such_flag']),
+    ([], 2, ['--dataset']),
+    (['--dataset', CHATS, '--batch_size', '0'], 2, ['--batch_size', '0', 'from 1 up']),
+    (['--dataset', CHATS, '--learning_rate', 'nan'], 2, ['--learning_rate', 'nan']),
+    (['--dataset', CHATS, '--noise', '1.5'], 2, ['--noise', '1.5', 'from 0 to 1']),
+    (['--dataset', CHATS, '--optimizer', 'lion'], 2, ['--optimizer', 'lion']),
+    (['--dataset', CHATS, '--run_name', '../x'], 2, ['--run_name', '../x']),
+    (['--dataset', CHATS, '--run_name', ''], 2, ['--run_name']),
+    (['--dataset', CHATS, '--run_name', '..'], 2, ['--run_name']),
+    (['--dataset', CHATS, '--beta', '1'], 2, ['--beta']),
+])
+def test_flags_that_cannot_be(tmp_path, flags, status, words):
+    assert fails_clearly(run_script(TRAIN, *flags, cwd=tmp_path), status, *words)
+    assert os.listdir(tmp_path) == []
+
+
+def test_help_names_every_flag_people_already_type():
+    result = run_script(TRAIN, '--help')
+    for flag in ('dataset model_name models_dir combine encoding batch_size learning_rate beta accumulate_gradients memory_saving_gradients '
+                 'only_train_transformer_layers optimizer noise sample_every sample_length sample_num top_k top_p restore_from run_name save_every '
+                 'stop_after val_dataset val_batch_size val_batch_count val_every').split():
+        assert f'--{flag} ' in result.stdout or f'--{flag}\n' in result.stdout, flag
+    assert result.returncode == 0 and result.stderr == ''

@@ -1,0 +1,298 @@
+"""Losses, steps and state of the trainer; what TensorFlow 1's optimizers make of the same steps is in test_golden.py."""
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from reference import Reference, Windows, rough_params, save_rough
+
+from src import checkpoint, dataset, model, trainer
+from src.console import UserError
+from src.model import HParams
+from src.trainer import Trainer
+
+SMALL = HParams(n_vocab=61, n_ctx=16, n_embd=16, n_head=2, n_layer=1)         # tracing a step is what takes the time here
+WINDOWS = np.random.default_rng(0).integers(SMALL.n_vocab, size=[6, 4, 16], dtype=np.int32)      # six batches of four
+
+
+class Batches:
+    """The batches given, (X, labels, weights) each, in this order and over again."""
+
+    def __init__(self, *batches):
+        self.batches, self.i = batches, 0
+
+    def next(self):
+        self.i += 1
+        return self.batches[(self.i - 1) % len(self.batches)]
+
+
+def weights_of(trained):
+    return {name: value.numpy() for name, value in model.flat(trained.params).items()}
+
+
+def largest_difference(one, other):
+    return max(np.abs(one[name] - other[name]).max() for name in one)
+
+
+def expected_loss(params, X, labels, weights):
+    """-log softmax at the labels, averaged where weights are 1, in float64 from the model's logits."""
+    logits = model.model(SMALL, params, X)['logits'].numpy().astype(np.float64)
+    logits -= logits.max(-1, keepdims=True)
+    likelihood = np.take_along_axis(logits, np.asarray(labels)[..., None], -1)[..., 0] - np.log(np.exp(logits).sum(-1))
+    return -(likelihood * weights).sum() / weights.sum()
+
+
+# ---- the loss
+
+def test_the_loss_is_the_mean_where_weights_are_1():
+    params = rough_params(SMALL, seed=1)
+    X, labels, _ = Windows(WINDOWS).next()
+    weights = (np.random.default_rng(1).random(X.shape) < 0.4).astype(np.float32)
+    expected = expected_loss(params, X, labels, weights)
+    scored = Trainer(SMALL, params, optimizer='sgd')
+    assert scored.validate(Batches((X, labels, weights)), 1) == pytest.approx(expected, abs=1e-5)
+    assert scored.step(Batches((X, labels, weights))) == pytest.approx(expected, abs=1e-5)
+
+
+def test_equal_logits_cost_the_log_of_the_vocabulary():
+    params = model.init_params(SMALL)
+    params['wte'].assign(tf.zeros_like(params['wte']))
+    assert Trainer(SMALL, params).validate(Windows(WINDOWS), 2) == pytest.approx(math.log(61), abs=1e-6)
+
+
+def test_padding_does_not_count():
+    """Windows of 5, 9 and 2 tokens padded to 12, against each alone without padding: the loss, and the step they lead to."""
+    rows = [WINDOWS[0, 0, :5], WINDOWS[0, 1, :9], WINDOWS[0, 2, :2]]
+    X, labels, weights = np.full([3, 12], 7, np.int32), np.full([3, 12], 3, np.int32), np.zeros([3, 12], np.float32)
+    for row, tokens in enumerate(rows):
+        n = len(tokens)
+        X[row, :n], labels[row, :n - 1], weights[row, :n - 1] = tokens, tokens[1:], 1
+    padded = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=0.1)
+    alone = Trainer(SMALL, rough_params(SMALL), optimizer='sgd')
+    expected = alone.validate(Windows([row[None] for row in rows]), 3)
+    assert padded.validate(Batches((X, labels, weights)), 1) == pytest.approx(expected, abs=1e-5)
+
+    X2, labels2 = np.where(weights > 0, X, 50), np.where(weights > 0, labels, 11)
+    X2[[0, 1, 2], [4, 8, 1]] = [row[-1] for row in rows]                # the last token of each is read, though nothing follows
+    other = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=0.1)
+    padded.step(Batches((X, labels, weights)))
+    other.step(Batches((X2, labels2, weights)))
+    assert largest_difference(weights_of(padded), weights_of(other)) < 1e-7
+    assert largest_difference(weights_of(padded), weights_of(alone)) > 1e-4
+
+
+def test_batches_of_the_dataset_pad_as_the_loss_expects():
+    """Six tokens in a window of ten: five predictions, whose mean is the loss."""
+    params, tokens = rough_params(SMALL), np.array([1, 5, 9, 2, 6, 10])
+    batches = dataset.Batches(dataset.Sampler([tokens], seed=0), 2, 10, SMALL.n_vocab)
+    loss = Trainer(SMALL, params).validate(batches, 1)
+    assert loss == pytest.approx(expected_loss(params, tokens[None, :-1], tokens[None, 1:], np.ones([1, 5])), abs=1e-5)
+
+
+def test_validate_is_the_mean_over_tokens_not_over_batches():
+    params = rough_params(SMALL)
+    X, labels, weights = Windows(WINDOWS).next()
+    few = np.zeros_like(weights)
+    few[0, :2] = 1                                                      # two tokens against sixty
+    long, short = expected_loss(params, X, labels, weights), expected_loss(params, X, labels, few)
+    scored = Trainer(SMALL, params).validate(Batches((X, labels, weights), (X, labels, few)), 2)
+    assert scored == pytest.approx((60 * long + 2 * short) / 62, abs=1e-5)
+    assert abs(long - short) > 0.1 and abs(scored - (long + short) / 2) > 0.04
+
+
+def test_validate_changes_nothing():
+    scored = Trainer(SMALL, rough_params(SMALL))
+    before = weights_of(scored)
+    assert scored.validate(Windows(WINDOWS), 3) == scored.validate(Windows(WINDOWS), 3)
+    assert largest_difference(before, weights_of(scored)) == 0
+    assert all((value.numpy() == 0).all() for value in scored.optimizer.variables if value.shape.rank)
+
+
+# ---- steps
+
+def test_one_step_of_sgd_by_hand():
+    """w - learning_rate * gradient, with the gradient of the plain model."""
+    params, twin = rough_params(SMALL), rough_params(SMALL)
+    X, labels, weights = Windows(WINDOWS).next()
+    with tf.GradientTape() as tape:
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=model.model(SMALL, twin, X)['logits'])
+        loss = tf.reduce_sum(losses * weights) / 60                     # four rows of 15 predictions
+    gradients = tape.gradient(loss, model.flat(twin))
+    assert Trainer(SMALL, params, optimizer='sgd', learning_rate=0.5).step(Batches((X, labels, weights))) == pytest.approx(float(loss), abs=1e-5)
+    for name, value in model.flat(params).items():
+        expected = model.flat(twin)[name] - 0.5 * tf.convert_to_tensor(gradients[name])
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_the_first_step_of_adam_by_hand():
+    """Both bias corrections cancel at step 1: w - learning_rate * g / (|g| + epsilon), a step of one size whatever the gradient."""
+    params = rough_params(SMALL)
+    before = {name: value.numpy() for name, value in model.flat(params).items()}
+    Trainer(SMALL, params, learning_rate=1e-3).step(Windows(WINDOWS))
+    moved = np.abs(params['h0']['mlp']['c_fc']['w'].numpy() - before['h0/mlp/c_fc/w'])
+    np.testing.assert_allclose(np.median(moved), 1e-3, rtol=1e-3)
+    assert moved.max() < 1.001e-3
+
+
+@pytest.mark.parametrize('name', ['adam', 'sgd'])
+def test_twelve_steps_are_those_of_the_reference(tmp_path, name):
+    """Losses and final weights, on another model than the golden one; beta is TensorFlow 1's beta1."""
+    params, prefix = save_rough(tmp_path, SMALL)
+    optimizer, rate = {'adam': (tf.compat.v1.train.AdamOptimizer(1e-3, beta1=0.95), 1e-3),
+                       'sgd': (tf.compat.v1.train.GradientDescentOptimizer(0.05), 0.05)}[name]
+    reference = Reference(SMALL, optimizer).restore(prefix)
+    ours = Trainer(SMALL, params, optimizer=name, learning_rate=rate, beta=0.95)
+    batches = Windows(WINDOWS)
+    losses = [ours.step(batches) for _ in range(12)]
+    np.testing.assert_allclose(losses, reference.train([WINDOWS[i % 6] for i in range(12)]), rtol=0, atol=1e-4)
+    for key, value in reference.weights().items():
+        # attention's key biases have no gradient but rounding noise (softmax does not see them), and Adam makes whole steps of noise
+        n = SMALL.n_embd
+        real = np.r_[:n, 2 * n:3 * n] if key.endswith('c_attn/b') else slice(None)
+        np.testing.assert_allclose(weights_of(ours)[key.removeprefix('model/')][real], value[real], rtol=0, atol=2e-4, err_msg=key)
+
+
+def test_four_accumulated_batches_are_one_batch_of_four():
+    one = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=0.1)
+    four = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=0.1, accumulate=4)
+    together, apart = Windows(WINDOWS), Windows(WINDOWS.reshape(24, 1, 16))
+    for _ in range(3):                                                  # the sums start at zero again each time
+        assert four.step(apart) == pytest.approx(one.step(together), abs=1e-5)
+    assert largest_difference(weights_of(one), weights_of(four)) < 1e-5
+    assert apart.i == 12
+
+
+@pytest.mark.parametrize('name', ['adam', 'sgd'])
+def test_recomputing_gives_the_same_losses(name):
+    losses = []
+    for recompute in (False, True):
+        trained, batches = Trainer(SMALL, rough_params(SMALL), optimizer=name, learning_rate=1e-3, recompute=recompute), Windows(WINDOWS)
+        losses.append([trained.step(batches) for _ in range(8)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('options', [{}, {'accumulate': 2, 'recompute': True}])
+def test_only_transformer_layers_leaves_the_embeddings(options):
+    trained = Trainer(SMALL, rough_params(SMALL), learning_rate=1e-2, only_transformer_layers=True, **options)
+    before = weights_of(trained)
+    trained.step(Windows(WINDOWS))
+    for name, value in weights_of(trained).items():
+        assert (value == before[name]).all() == (name in ('wte', 'wpe', 'ln_f/g', 'ln_f/b')), name
+
+
+def test_every_weight_is_trained():
+    trained = Trainer(SMALL, model.init_params(SMALL), learning_rate=1e-2)
+    before = weights_of(trained)
+    trained.step(Windows(WINDOWS))
+    assert all((value != before[name]).any() for name, value in weights_of(trained).items())
+
+
+def test_the_loss_goes_down_on_a_repeated_text():
+    """Eight tokens over and over: from log(61) = 4.1 to nearly nothing, and then the model says them by heart."""
+    from src import sample
+    text = np.tile([5, 17, 3, 44, 9, 28, 60, 12], 8)
+    trained = Trainer(SMALL, model.init_params(SMALL), learning_rate=1e-2)
+    batches = dataset.Batches(dataset.Sampler([text], seed=0), 4, 16, SMALL.n_vocab)
+    losses = [trained.step(batches) for _ in range(80)]
+    assert losses[0] == pytest.approx(math.log(61), abs=0.3) and losses[-1] < 0.1
+    out = sample.sample_sequence(SMALL, trained.params, length=8, context=[[5, 17, 3, 44]], temperature=0)
+    assert out[0, 4:].tolist() == [9, 28, 60, 12, 5, 17, 3, 44]
+
+
+def test_a_step_is_traced_once_for_all_shapes():
+    trained = Trainer(SMALL, rough_params(SMALL))
+    for batch, sequence in ((1, 16), (4, 16), (2, 5)):
+        trained.step(Windows([WINDOWS[0, :batch, :sequence]]))
+        trained.validate(Windows([WINDOWS[0, :batch, :sequence]]), 1)
+    assert trained._train.experimental_get_tracing_count() == trained._score.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize('loss', [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_stops_with_the_way_out(loss):
+    with pytest.raises(UserError, match=rf'step 12 is {loss}.*--learning_rate'):
+        trainer.check_finite(loss, 12)
+    trainer.check_finite(3.5, 12)
+
+
+# ---- state
+
+def saved(tmp_path, trained, **progress):
+    """The reader of the trainer's state, through the files."""
+    return checkpoint.read_state(checkpoint.save(str(tmp_path), SMALL, trained.params, 1, trained.state(**progress)))
+
+
+def restored(tmp_path, **options):
+    """A new Trainer on the weights in the folder."""
+    return Trainer(SMALL, checkpoint.load(str(tmp_path))[1], **options)
+
+
+@pytest.mark.parametrize('options', [{}, {'accumulate': 2, 'only_transformer_layers': True}])
+def test_a_restored_trainer_goes_on_bit_by_bit(tmp_path, options):
+    options = {'learning_rate': 3e-3} | options
+    straight, batches = Trainer(SMALL, rough_params(SMALL), **options), Windows(WINDOWS)
+    for _ in range(4):
+        straight.step(batches)
+    reader = saved(tmp_path, straight, counter=4, average=(1 / 3, 0.1), tokens=10 ** 12, note_of_ours='é')
+    at = batches.i
+    losses = [straight.step(batches) for _ in range(4)]
+
+    again = restored(tmp_path, **options)
+    progress = again.restore(reader)
+    assert progress['counter'] == 4 and progress['average'] == [1 / 3, 0.1] and progress['tokens'] == 10 ** 12 and progress['note_of_ours'] == 'é'
+    assert 'note' not in progress
+    batches.i = at
+    assert [again.step(batches) for _ in range(4)] == losses
+    assert largest_difference(weights_of(straight), weights_of(again)) == 0
+
+
+def test_the_learning_rate_asked_for_now_counts(tmp_path):
+    first = Trainer(SMALL, rough_params(SMALL), learning_rate=1e-2)
+    first.step(Windows(WINDOWS))
+    reader = saved(tmp_path, first)
+    again = restored(tmp_path, learning_rate=5e-5)
+    again.restore(reader)
+    assert float(again.optimizer.learning_rate.numpy()) == pytest.approx(5e-5)
+    assert int(again.optimizer.iterations.numpy()) == 1
+
+
+@pytest.mark.parametrize('then, now', [({'optimizer': 'sgd'}, {}), ({}, {'optimizer': 'sgd'}), ({'only_transformer_layers': True}, {}),
+                                       ({}, {'only_transformer_layers': True})])
+def test_another_optimizer_or_other_variables_start_anew_and_say_so(tmp_path, then, now):
+    first = Trainer(SMALL, rough_params(SMALL), **then)
+    first.step(Windows(WINDOWS))
+    reader = saved(tmp_path, first, counter=1)
+    again, fresh = restored(tmp_path, **now), restored(tmp_path, **now)
+    progress = again.restore(reader)
+    assert progress['counter'] == 1 and 'starts anew' in progress['note'] and first.optimizer_name in progress['note']
+    assert all((ours.numpy() == theirs.numpy()).all() for ours, theirs in zip(again.optimizer.variables, fresh.optimizer.variables))
+
+
+def test_a_damaged_state_is_a_sentence(tmp_path):
+    first = Trainer(SMALL, rough_params(SMALL))
+    first.step(Windows(WINDOWS))
+    saved(tmp_path, first, counter=1)
+    data = tmp_path / 'state-1.data-00000-of-00001'
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(UserError, match='state-1.*damaged'):
+        restored(tmp_path).restore(checkpoint.read_state(str(tmp_path / 'model-1')))
+
+
+# ---- what a step will take
+
+def test_estimates_of_124M():
+    """6 operations a weight and token (4 for the way back), attention's beside them: nanoGPT's estimate_mfu gives 0.855e9 a token."""
+    assert trainer.n_params(HParams()) == 124_439_808
+    flops = trainer.step_flops(HParams(), 1024, 1024)
+    assert flops / 1024 == pytest.approx(6 * (124_439_808 - 1024 * 768) + 12 * 12 * 768 * 1024, rel=1e-9)
+    assert trainer.step_flops(HParams(), 1024, 1024, recompute=True) == pytest.approx(flops * 4 / 3)
+
+
+def test_memory_grows_with_the_batch_and_shrinks_with_recompute():
+    deep = HParams(n_vocab=61, n_ctx=16, n_embd=16, n_head=2, n_layer=4)
+    plain, saving = Trainer(deep, model.init_params(deep)), Trainer(deep, model.init_params(deep), recompute=True)
+    assert trainer.step_bytes(plain, 2, 16) < trainer.step_bytes(plain, 8, 16)
+    assert trainer.step_bytes(saving, 8, 16) < trainer.step_bytes(plain, 8, 16)
+
+
+def test_measured_flops_are_a_machines():
+    assert 1e8 < trainer.measured_flops(0.02) < 1e16
