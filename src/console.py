@@ -62,6 +62,7 @@ def describe(error):
                errno.EPERM: 'permission denied; check who owns it, or choose another folder',
                errno.EROFS: 'the file system is read-only; choose another folder',
                errno.EISDIR: 'this is a folder, a file was expected',
+               errno.EEXIST: 'a file of this name is in the way, a folder was expected',
                errno.ENOTDIR: 'a part of this path is a file, a folder was expected',
                errno.ENOSPC: 'no space left on the device; free some and run the same command again, what was there before is untouched',
                errno.EFBIG: 'the file grew larger than this system allows; what was there before is untouched',

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections import Counter, deque
@@ -36,8 +37,8 @@ SNIFFED = 1 << 16                                       # characters that tell a
 END, CHUNK = object(), object()                         # between texts, and between chunks
 
 # A newline in front of a word is a word of its own, and a single blank between two words starts the second: cuts that change
-# no token. Not directly behind a newline or an <|endoftext|>, with which they belong together. (?r): the last such place.
-CUTS = (regex.compile(r'(?r)(?<=[^\n>])\n(?=\S)'), regex.compile(r'(?r)(?<=[^\s>]) (?=\S)'))
+# no token. Not behind other white space or an <|endoftext|>, with which they belong together. (?r): the last such place.
+CUTS = (regex.compile(r'(?r)(?<=[^\s>])\n(?=\S)'), regex.compile(r'(?r)(?<=[^\s>]) (?=\S)'))
 
 
 def read_text(path, encoding='utf-8'):
@@ -46,6 +47,7 @@ def read_text(path, encoding='utf-8'):
     Raises UserError with the offset of the first byte that is not of this encoding, and what to try.
     """
     try:
+        b'x'.decode(encoding, 'replace')                # refuses rot13, hex, zip, ..., which are codecs too
         decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
     except LookupError:
         raise UsageError(f'there is no encoding {encoding!r}; utf-8, utf-16, cp1252 and latin-1 are common ones.') from None
@@ -144,6 +146,7 @@ class Corpus:
                 held, gathered = '', 0
             elif length and self.eot is None:
                 held += END_OF_TEXT
+                gathered += len(END_OF_TEXT)
             elif length:
                 yield held
                 yield END
@@ -167,9 +170,11 @@ class Corpus:
     @property
     def _ends(self):
         """The places in a text where <|endoftext|> belongs."""
-        if self.style is None or self.style.name == 'dialogpt':
+        if self.style is None:
             return re.compile(r'<\|endoftext\|>\n?')
-        return re.compile(r'<\|endoftext\|>\n*|(?<=\n)\n+')
+        if self.style.name == 'dialogpt':
+            return re.compile(r'<\|endoftext\|>(?:\n(?! ))?')
+        return re.compile(r'(?:(?<=\n)\n+)?<\|endoftext\|>\n*|(?<=\n)\n+')
 
     def pieces(self):
         """Yield arrays of token ids, and CHUNK behind each chunk's last."""
@@ -300,7 +305,9 @@ def read_npz(path, n_vocab):
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, NotImplementedError, RuntimeError,
-            zipfile.BadZipFile, zlib.error) as error:
+            zipfile.BadZipFile, zlib.error, tokenize.TokenError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         raise UserError(f'{path} is no npz of token arrays, or it is damaged ({str(error).splitlines()[0][:100] if str(error) else "no data"}); '
                         'make it again with encode.py.') from None
 
@@ -310,8 +317,8 @@ def read_dialogue(path):
     try:
         with zipfile.ZipFile(path) as archive:
             found = json.loads(archive.comment or b'null')
-        return found if found and found['style'] in dialogue.STYLES and isinstance(found['speakers'], list) else None
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return found if found and found['style'] in dialogue.STYLES and all(isinstance(name, str) for name in found['speakers']) else None
+    except (ValueError, KeyError, TypeError, NotImplementedError, RecursionError, zipfile.BadZipFile):
         return None
 
 

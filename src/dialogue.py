@@ -49,13 +49,13 @@ class Conversation:
 
 def _escape(text):
     text = re.sub(r'<(\\*)\|endoftext\|>', r'<\\\1|endoftext|>', text)
-    text = re.sub(r'(\\*)(\r|r)', lambda m: m[1] * 2 + ('\\r' if m[2] == '\r' else 'r'), text)
+    text = re.sub(r'(?<!\\)(\\*)(\r|r)', lambda m: m[1] * 2 + ('\\r' if m[2] == '\r' else 'r'), text)
     return text.replace('\n', '\n ')
 
 
 def _unescape(text):
     text = text.replace('\n ', '\n')
-    text = re.sub(r'(\\+)r', lambda m: '\\' * (len(m[1]) // 2) + ('\r' if len(m[1]) % 2 else 'r'), text)
+    text = re.sub(r'(?<!\\)(\\+)r', lambda m: '\\' * (len(m[1]) // 2) + ('\r' if len(m[1]) % 2 else 'r'), text)
     return re.sub(r'<\\(\\*)\|endoftext\|>', r'<\1|endoftext|>', text)
 
 
@@ -69,7 +69,7 @@ def _escape_name(name):
 
 def _unescape_name(name):
     name = re.sub(r'<\\(\\*)\|endoftext\|>', r'<\1|endoftext|>', name)
-    return re.sub(r'\\(.)', lambda m: {'n': '\n', 'r': '\r'}.get(m[1], m[1]), name, flags=re.S)
+    return re.sub(r'\\(.)', lambda m: {'n': '\n', 'r': '\r'}.get(m[1], m[1]), name)
 
 
 # ---- the styles
@@ -228,10 +228,11 @@ def sniff(text):
         style = STYLES[name]
         found = [match for line in lines if line != END_OF_TEXT and (match := style.starts(line))]
         speakers = Counter(match['name'] for match in found)
-        if (len(found) >= 2 and len(found) >= 0.8 * sum(line != END_OF_TEXT for line in lines) and len(found) >= 1.5 * len(speakers)
+        if (len(found) >= 2 and len(speakers) >= 2 and len(found) >= 0.8 * sum(line != END_OF_TEXT for line in lines) and len(found) >= 1.5 * len(speakers)
                 and len(found) >= 1.5 * sum(1 for _ in style.parse(text))):
             return style
-    if lines and sum(line.count(END_OF_TEXT) >= 2 and line.endswith(END_OF_TEXT) for line in lines) >= 0.8 * len(lines):
+    talks = [line for line in re.split(r'\n(?! )', text) if line][:2000]
+    if talks and sum(line.count(END_OF_TEXT) >= 2 and line.endswith(END_OF_TEXT) for line in talks) >= 0.8 * len(talks):
         return STYLES['dialogpt']
     return None
 

@@ -24,7 +24,7 @@ from .console import UserError
 
 END_OF_TEXT = '<|endoftext|>'
 WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-DEEP = re.compile(r'\s{400000}')                        # tiktoken's matcher overflows on whitespace runs of about a million
+DEEP = re.compile(r'(?<!\s)\s{400000}')               # tiktoken's matcher overflows on whitespace runs of about a million
 
 
 @functools.lru_cache
@@ -58,6 +58,10 @@ class Encoder:
                 ids.append(encoder[token])
         made = set(tokens)
         self.special_tokens = {token: i for token, i in encoder.items() if token not in made}
+        lost = [token for token in self.special_tokens if token.startswith('Ġ')]
+        if lost:
+            raise UserError(f'{name}: vocab.bpe makes none of {len(lost)} words in encoder.json such as {lost[0]!r}; '
+                            'it is cut short or of another model, download both again.')
         self.n_vocab = max(encoder.values()) + 1
         self.eot = self.special_tokens.get(END_OF_TEXT)
         self._ids = None if ids == list(range(len(ids))) else ids

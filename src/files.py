@@ -18,9 +18,15 @@ def whole(path, mode='wb', **options):
 
     with whole('run1/counter', 'w') as f: f.write('7\\n')
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f'{path} is a folder or a device: name the file to write.')
     folder = os.path.dirname(path) or '.'
     os.makedirs(folder, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix='.' + os.path.basename(path) + '.', suffix='.part')
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix='.' + os.path.basename(path) + '.', suffix='.part')
+    except OSError as error:
+        error.filename = path
+        raise
     try:
         os.chmod(descriptor, 0o666 & ~_umask())         # mkstemp's 0600 is for secrets; these are ordinary files
         with open(descriptor, mode, **options) as file:
@@ -61,8 +67,11 @@ def expand(path):
     if os.path.isfile(path):
         return [path]
     if os.path.isdir(path):
-        found = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names
-                       if not name.startswith('.'))
+        found = []
+        for folder, folders, names in os.walk(path):
+            folders[:] = [name for name in folders if not name.startswith('.')]
+            found += [os.path.join(folder, name) for name in names if not name.startswith('.')]
+        found.sort()
         if not found:
             raise UserError(f'{path}: the folder holds no files.')
         return found

@@ -1,0 +1,669 @@
+"""Text -> chunks -> batches, against what can be written down in a line or two: split at the marks, encode each part, join."""
+import codecs
+import collections
+import itertools
+import json
+import os
+import pickle
+import random
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from test_encoder import encoder_that_joins, printable_bytes
+
+from src import dataset, dialogue, encoder
+from src.console import UsageError, UserError
+from src.dataset import Batches, Corpus, Sampler, load_corpus, load_dataset, read_npz, read_text, write_npz
+
+CHATS = os.path.join(ROOT, 'demo', 'chats')
+MIB = 1 << 20
+EOT = 2047                                              # the demo vocabulary's <|endoftext|>
+with_files = settings(deadline=None, derandomize=True, max_examples=100)
+
+
+@pytest.fixture(scope='module')
+def enc():
+    return encoder.get_encoder('demo', os.path.join(ROOT, 'models'))
+
+
+@pytest.fixture(scope='module')
+def gpt2(real_vocabulary):
+    return encoder.get_encoder('124M', real_vocabulary)
+
+
+def write(path, content):
+    with open(path, 'wb') as file:
+        file.write(content.encode('utf-8') if isinstance(content, str) else content)
+    return str(path)
+
+
+def lists(chunks):
+    return [chunk.tolist() for chunk in chunks]
+
+
+# ---- read_text
+
+def read(path, encoding='utf-8'):
+    return ''.join(text for text, _ in read_text(path, encoding))
+
+
+@pytest.mark.parametrize('data, encoding, text', [
+    (b'', 'utf-8', ''),
+    (b'caf\xc3\xa9\n', 'utf-8', 'café\n'),
+    (b'\xef\xbb\xbfhi', 'utf-8', 'hi'),                 # a byte order mark is none of the text
+    (b'\xef\xbb\xbf', 'utf-8', ''),
+    (b'\xef\xbb\xbfhi', 'utf-8-sig', 'hi'),
+    (b'a\xef\xbb\xbfb', 'utf-8', 'a\ufeffb'),           # but in the middle it is
+    (b'a\r\nb\rc\nd\r', 'utf-8', 'a\nb\nc\nd\n'),
+    (b'a\r\r\nb\n\rc', 'utf-8', 'a\n\nb\n\nc'),
+    ('a\x85b\u2028c\x0bd'.encode(), 'utf-8', 'a\x85b\u2028c\x0bd'),
+    (b'caf\xe9\r\n\x93x\x94', 'cp1252', 'café\n“x”'),
+    ('hé\r\n😀'.encode('utf-16'), 'utf-16', 'hé\n😀'),
+    ('hé\r\n😀'.encode('utf-16-be'), 'utf-16-be', 'hé\n😀'),
+    (codecs.BOM_UTF16_BE + 'hé'.encode('utf-16-be'), 'utf-16', 'hé'),
+    (codecs.BOM_UTF16_LE + 'hé'.encode('utf-16-le'), 'utf-16-le', 'hé'),
+    ('日本'.encode('shift_jis'), 'shift_jis', '日本'),
+], ids=ascii)
+def test_read_text(tmp_path, data, encoding, text):
+    assert read(write(tmp_path / 'a.txt', data), encoding) == text
+
+
+@pytest.mark.parametrize('encoding, unit', [('utf-8', b'x'), ('utf-16-le', b'x\0')])
+@pytest.mark.parametrize('character', ['é', '€', '😀', '\r\n', '\r', '\n'], ids=ascii)
+def test_read_text_across_the_boundary_of_two_reads(tmp_path, encoding, unit, character):
+    data = character.encode(encoding)
+    for before in range(MIB - len(data), MIB + 1):      # every place at which the first read can end
+        if before % len(unit) == 0:
+            path = write(tmp_path / 'a.txt', unit * (before // len(unit)) + data + unit)
+            text = read(path, encoding)
+            assert text.strip('x') == character.replace('\r\n', '\n').replace('\r', '\n')
+            assert len(text.rstrip('x').rstrip(text.strip('x'))) == before // len(unit)
+
+
+def test_read_text_says_how_far_it_is(tmp_path):
+    data = 'é'.encode() * MIB + b'\r\n'
+    offsets = [offset for _, offset in read_text(write(tmp_path / 'a.txt', data))]
+    assert len(offsets) == 3 and offsets == sorted(offsets) and offsets[0] == MIB and offsets[-1] == len(data)
+
+
+@pytest.mark.parametrize('before, wrong, encoding', [
+    (b'abc', b'\xe9tude', 'utf-8'),
+    (b'', b'\xff', 'utf-8'),
+    (b'x' * (MIB + 5), b'\xe9x', 'utf-8'),
+    (b'x' * (MIB - 1), b'\xe2x', 'utf-8'),              # the first byte of a character ends the first read
+    (b'x' * (MIB - 2), b'\xf0\x9fx', 'utf-8'),
+    (b'x' * (MIB - 1) + 'é'.encode() * MIB, b'\xffx', 'utf-8'),
+    (b'x' * (3 * MIB), b'\xe2\x82', 'utf-8'),           # the file ends in the middle of a character
+    ('é\r\n'.encode() * MIB, b'\x80', 'utf-8'),
+    (b'a\r\n', b'\xe9', 'ascii'),
+    (b'a', b'\x81', 'cp1252'),
+    ('aé'.encode('utf-16-le'), b'\x00\xdcx\x00', 'utf-16-le'),
+], ids=lambda value: ascii(value) if len(value) < 20 else f'{len(value)} bytes')
+def test_read_text_names_the_wrong_byte(tmp_path, before, wrong, encoding):
+    path = write(tmp_path / 'a.txt', before + wrong)
+    with pytest.raises(UserError) as error:
+        read(path, encoding)
+    assert f'{path}: the byte {wrong[:1].hex()} at offset {len(before)} is not {encoding}; try --encoding' in str(error.value)
+
+
+def test_read_text_recognises_utf16(tmp_path):
+    with pytest.raises(UserError, match='byte ff at offset 0 is not utf-8; try --encoding utf-16'):
+        read(write(tmp_path / 'a.txt', 'hello'.encode('utf-16-le').join([codecs.BOM_UTF16_LE, b''])))
+
+
+@pytest.mark.parametrize('encoding', ['utf-9', 'nonsense', '', 'rot13', 'hex', 'base64', 'zip', 'bz2', 'uu', 'quopri'])
+def test_read_text_knows_what_is_an_encoding_of_text(tmp_path, encoding):
+    with pytest.raises(UsageError, match=f'no encoding {encoding!r}; utf-8'):
+        read(write(tmp_path / 'a.txt', b'hello\n'), encoding)
+
+
+def test_read_text_of_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match='gone.txt'):
+        read(str(tmp_path / 'gone.txt'))
+
+
+# ---- files -> chunks
+
+def tokens(enc, text, ends=r'<\|endoftext\|>\n?'):
+    """The ids of a text: what lies between two ends is encoded by itself, and each end is the one token."""
+    ids = []
+    for i, part in enumerate(re.split(ends, text)):
+        ids += [enc.eot] * (i > 0) + enc.encode(part)
+    return ids
+
+
+def test_small_texts_are_joined_until_there_are_enough_characters(tmp_path, enc):
+    texts = ['a' * 40, 'b' * 40, 'c' * 40, 'd' * 200, 'e' * 10, 'f' * 99, 'g']
+    for i, text in enumerate(texts):
+        write(tmp_path / f'{i}.txt', text)
+    a, b, c, d, e, f, g = map(enc.encode, texts)
+    assert lists(load_dataset(enc, str(tmp_path), combine=100)) == [[*a, EOT, *b, EOT, *c], d, [*e, EOT, *f], [*g, EOT]]
+    assert lists(load_dataset(enc, str(tmp_path), combine=1)) == [a, b, c, d, e, f, g]
+    assert lists(load_dataset(enc, str(tmp_path), combine=0)) == [a, b, c, d, e, f, g]
+    assert lists(load_dataset(enc, str(tmp_path))) == [[*a, EOT, *b, EOT, *c, EOT, *d, EOT, *e, EOT, *f, EOT, *g, EOT]]
+
+
+def test_a_text_of_exactly_combine_characters_is_a_chunk(tmp_path, enc):
+    write(tmp_path / '1.txt', 'é' * 50)                 # 50 characters, 100 bytes
+    write(tmp_path / '2.txt', 'x' * 49)
+    assert lists(load_dataset(enc, str(tmp_path), combine=50)) == [enc.encode('é' * 50), [*enc.encode('x' * 49), EOT]]
+
+
+def original_load_dataset(enc, paths, combine):
+    """What the original's load_dataset did, in its own steps."""
+    chunks, raw_text = [], ''
+    for path in paths:
+        with open(path, encoding='utf-8') as file:
+            raw_text += file.read()
+        if len(raw_text) >= combine:
+            chunks.append(enc.encode(raw_text))
+            raw_text = ''
+        else:
+            raw_text += '<|endoftext|>'
+    if raw_text:
+        chunks.append(enc.encode(raw_text))
+    return chunks
+
+
+@pytest.mark.parametrize('combine', [1, 60, 100, 150, 50000])
+def test_legacy_endoftext_is_the_originals_seven_tokens(tmp_path, gpt2, combine):
+    texts = ['Mara: hi\n\nTheo: hey\n', 'one <|endoftext|>\n two', 'x' * 70, '\n\n', ' lead and trail ', 'café ' * 10 + 'end']
+    paths = [write(tmp_path / f'{i}.txt', text) for i, text in enumerate(texts)]
+    chunks = lists(load_dataset(gpt2, str(tmp_path), combine, legacy_endoftext=True))
+    assert chunks == original_load_dataset(gpt2, paths, combine)
+    assert gpt2.eot not in itertools.chain(*chunks)
+    if combine == 50000:
+        assert chunks[0][-7:] == [27, 91, 437, 1659, 5239, 91, 29]
+
+
+def test_the_word_endoftext_in_a_text_is_the_token(tmp_path, gpt2):
+    path = write(tmp_path / 'a.txt', 'one<|endoftext|>two<|endoftext|>\nthree\n<|endoftext|>\n\nfour <| endoftext |> <|endoftext|')
+    eot = 50256
+    assert lists(load_dataset(gpt2, path)) == [[*gpt2.encode('one'), eot, *gpt2.encode('two'), eot, *gpt2.encode('three\n'), eot,
+                                                *gpt2.encode('\nfour <| endoftext |> <|endoftext|'), eot]]
+
+
+@pytest.mark.parametrize('end', ['<|endoftext|>', '<|endoftext|>\n'])
+def test_a_text_that_ends_in_endoftext_needs_no_second_one(tmp_path, enc, end):
+    write(tmp_path / '1.txt', 'one' + end)
+    write(tmp_path / '2.txt', 'two' + end)
+    assert lists(load_dataset(enc, str(tmp_path))) == [[*enc.encode('one'), EOT, *enc.encode('two'), EOT]]
+
+
+TALK = 'Mara: hi\nTheo: hey\nMara: how are you?\n'
+
+
+@pytest.mark.parametrize('between', ['\n', '\n\n\n', '<|endoftext|>\n', '<|endoftext|>\n\n', '\n<|endoftext|>\n'], ids=ascii)
+def test_blank_lines_between_conversations_are_the_token(tmp_path, enc, between):
+    path = write(tmp_path / 'a.txt', between.join([TALK] * 3))
+    chunks, known = load_corpus(enc, path)
+    assert lists(chunks) == [[*enc.encode(TALK), EOT] * 3]
+    assert known == {'style': 'name', 'speakers': ['Mara', 'Theo']}
+
+
+def test_blank_lines_of_a_plain_text_are_text(tmp_path, enc):
+    text = 'One paragraph.\n\nAnother one.\n\n\nThe last.'
+    assert load_corpus(enc, write(tmp_path / 'a.txt', text))[1] is None
+    assert lists(load_dataset(enc, write(tmp_path / 'a.txt', text))) == [[*enc.encode(text), EOT]]
+
+
+def test_a_file_a_folder_a_glob(tmp_path, enc):
+    os.makedirs(tmp_path / 'b' / 'deep')
+    one, two, three = write(tmp_path / 'a.txt', 'one'), write(tmp_path / 'b' / 'two.txt', 'two'), write(tmp_path / 'b' / 'deep' / 'three.md', 'three')
+    write(tmp_path / 'b' / '.hidden', 'hidden')
+    def found(path):
+        return sorted(enc.decode(chunk) for chunk in load_dataset(enc, str(path), combine=1))
+    assert found(one) == ['one']
+    assert found(tmp_path) == ['one', 'three', 'two']
+    assert found(tmp_path / 'b') == ['three', 'two']
+    assert found(tmp_path / '*.txt') == ['one']
+    assert found(tmp_path / '**' / '*.txt') == ['one', 'two']
+    assert found(tmp_path / 'b' / 't*') == ['two']
+    assert os.path.basename(three) not in found(tmp_path / '*' / '*.txt')
+
+
+def test_npz_is_passed_through_between_texts(tmp_path, enc):
+    write(tmp_path / 'a.txt', 'one')
+    np.savez(tmp_path / 'b.npz', np.array([5, 6, 7]), np.array([8, 9]))
+    write(tmp_path / 'c.txt', 'three')
+    chunks = lists(load_dataset(enc, str(tmp_path)))
+    assert [5, 6, 7] in chunks and [8, 9] in chunks
+    assert list(itertools.chain(*[chunk for chunk in chunks if chunk[0] not in (5, 8)])) == [*enc.encode('one'), EOT, *enc.encode('three'), EOT]
+
+
+def test_empty_files_leave_no_trace(tmp_path, enc):
+    for name, text in (('a.txt', ''), ('b.txt', 'one'), ('c.txt', ''), ('d.txt', '\ufeff'), ('e.txt', 'two')):
+        write(tmp_path / name, text)
+    assert lists(load_dataset(enc, str(tmp_path))) == [[*enc.encode('one'), EOT, *enc.encode('two'), EOT]]
+
+
+def test_no_text_at_all(tmp_path, enc):
+    path = write(tmp_path / 'empty.txt', '')
+    with pytest.raises(UserError, match='empty.txt holds no text'):
+        load_dataset(enc, path)
+    with pytest.raises(UserError, match='nothing.txt: there is no such file'):
+        load_dataset(enc, str(tmp_path / 'nothing.txt'))
+    os.mkdir(tmp_path / 'folder')
+    with pytest.raises(UserError, match='folder: the folder holds no files'):
+        load_dataset(enc, str(tmp_path / 'folder'))
+
+
+def test_progress_counts_every_byte(tmp_path, enc):
+    write(tmp_path / 'a.txt', 'é\r\n' * MIB)
+    write(tmp_path / 'b.txt', b'')
+    np.savez(tmp_path / 'c.npz', np.arange(10))
+    steps = []
+    load_dataset(enc, str(tmp_path), progress=steps.append)
+    assert sum(steps) == Corpus(enc, str(tmp_path)).size == sum(os.path.getsize(tmp_path / name) for name in os.listdir(tmp_path))
+
+
+def test_chunks_are_int32_rows(tmp_path, enc):
+    write(tmp_path / 'a.txt', 'one')
+    np.savez(tmp_path / 'b.npz', np.array([5, 6, 7], np.uint8))
+    assert all(chunk.dtype == np.int32 and chunk.ndim == 1 for chunk in load_dataset(enc, str(tmp_path)))
+
+
+# ---- a text cut into blocks has the tokens of the whole
+
+NASTY = ['\n', '\n\n', '\n\n\n', ' ', '  ', ' \n', '\n ', '\t', '\u3000', '\xa0', '\x85', '\x1c', '\u2028', ' \u3000', '>', '>\n', '> ', '<|endoftext|>', '<|endoftext|>\n',
+         '<|endoftext|>\n\n', ' <|endoftext|>', '<|endo', 'ftext|>', "'s", " 's", "' s", "'", 'x', 'hello', ' hello', '1', ' 23', '!', ' ?!', 'é', '한', '😀', '\u0301', ':',
+         'Mara: ', '\nTheo: ok\n', 'a b c d e f', '\x00']
+nasty_bytes = [printable_bytes()[byte] for byte in sorted(set(''.join(NASTY).encode()))]
+nasty = st.lists(st.one_of(st.sampled_from(NASTY), st.text(max_size=3)), max_size=30).map(''.join)
+
+
+@pytest.fixture(scope='module')
+def joining():
+    """Joins the bytes of a word two by two: a word that is cut in two, or grown by one byte, has other tokens."""
+    return encoder_that_joins(nasty_bytes, nasty_bytes)
+
+
+def blockwise(enc, text, block, style, path):
+    with open(path, 'w', encoding='utf-8', newline='') as file:
+        file.write(text)
+    corpus = Corpus(enc, str(path), combine=1)          # combine: no end of text is added
+    corpus.style = style
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, 'BLOCK', block)
+        pieces = sum(isinstance(event, str) for event in corpus._texts())
+        return list(itertools.chain(*lists(corpus.chunks()))), pieces
+
+
+def translated(text):
+    return text.removeprefix('\ufeff').replace('\r\n', '\n').replace('\r', '\n')
+
+
+@with_files
+@given(text=nasty, block=st.integers(1, 40))
+@example(text=''.join(NASTY) * 2, block=1)
+@example(text='a ' * 50 + 'b\n' * 50, block=3)
+@example(text='a \n<|endoftext|>b', block=1)
+def test_cuts_change_no_token_of_a_plain_text(gpt2, joining, text, block, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / 'plain.txt'
+    for vocabulary in (gpt2, joining):
+        assert blockwise(vocabulary, text, block, None, path)[0] == tokens(vocabulary, translated(text))
+
+
+@with_files
+@given(text=nasty, block=st.integers(1, 40))
+@example(text=''.join(NASTY) * 2, block=1)
+@example(text=f'{TALK}\n{TALK}\n\n{TALK}<|endoftext|>\n{TALK}', block=5)
+def test_cuts_change_no_token_of_a_dialogue(joining, text, block, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / 'talk.txt'
+    for style in dialogue.STYLES.values():
+        at_once, pieces = blockwise(joining, text, len(text) + 1, style, path)
+        assert pieces <= 1
+        assert blockwise(joining, text, block, style, path)[0] == at_once
+
+
+def test_blocks_are_indeed_cut(enc, tmp_path):
+    assert blockwise(enc, 'one two\nthree four\n' * 10, 8, None, tmp_path / 'a.txt')[1] >= 20
+
+
+def test_a_large_text_of_everything(gpt2, tmp_path):
+    """3 MB, several blocks and reads."""
+    rng = random.Random(0)
+    text = ''.join(rng.choices(NASTY, k=850000))
+    assert len(text.encode()) > 3 * MIB
+    assert load_dataset(gpt2, write(tmp_path / 'a.txt', text), combine=1)[0].tolist() == tokens(gpt2, translated(text))
+
+
+@pytest.mark.parametrize('text', ['x' * 1500000, '\n' * 1500000 + 'x', 'a' + ' ' * 1500000 + 'b\nc', '한' * 600000, ('y' * 600000 + ' ') * 2, 'z\n' + '!' * 600000],
+                         ids=['letters', 'newlines', 'blanks', 'hangul', 'long words', 'signs'])
+def test_a_text_with_nowhere_to_cut(gpt2, tmp_path, text):
+    assert load_dataset(gpt2, write(tmp_path / 'a.txt', text), combine=1)[0].tolist() == gpt2.encode(text)
+
+
+def test_a_text_without_end_is_cut_all_the_same(enc, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, 'BLOCK', 100)
+    monkeypatch.setattr(dataset, 'LONGEST_BLOCK', 1000)
+    text = 'x' * 12345
+    corpus = Corpus(enc, write(tmp_path / 'a.txt', text), combine=1)
+    assert max(len(event) for event in corpus._texts() if isinstance(event, str)) == 1000
+    assert enc.decode(np.concatenate(list(corpus.chunks()))) == text
+
+
+# ---- what is known of the conversations
+
+def test_the_demos_conversations(enc):
+    texts = [read(os.path.join(CHATS, name)) for name in sorted(os.listdir(CHATS))]
+    turns = collections.Counter(line.split(':')[0] for text in texts for line in text.split('\n') if line)
+    assert set(turns) == {'Theo', 'Mara', 'Priya', 'Lena', 'Jonas'}
+    chunks, known = load_corpus(enc, CHATS, combine=0)
+    assert known == {'style': 'name', 'speakers': [name for name, _ in turns.most_common()]}
+    for chunk, text in zip(chunks, texts, strict=True):
+        assert chunk.tolist().count(EOT) == len(re.findall('\n\n+', text))
+        assert enc.decode(chunk).replace('<|endoftext|>', '\n') == text
+
+
+@pytest.mark.parametrize('style', dialogue.STYLES.values(), ids=list(dialogue.STYLES))
+def test_what_was_rendered_is_recognised(tmp_path, enc, style):
+    talk = dialogue.Conversation([dialogue.Turn(name, f'message {i}', i) for i, name in enumerate(['Mara', 'Theo', 'Mara', 'C: D'])])
+    known = load_corpus(enc, write(tmp_path / 'a.txt', style.render(talk) * 5))[1]
+    assert known == {'style': style.name, 'speakers': [] if style.name == 'dialogpt' else ['Mara', 'Theo', 'C: D']}
+
+
+def test_speakers_are_counted_over_all_files_and_blocks(tmp_path, enc, monkeypatch):
+    monkeypatch.setattr(dataset, 'BLOCK', 200)
+    write(tmp_path / 'a.txt', 'A: x\nB: y\n' * 30 + 'A: z\n')
+    write(tmp_path / 'b.txt', 'B: x\nC: y\n' * 20)
+    corpus = Corpus(enc, str(tmp_path))
+    list(corpus.chunks())
+    assert corpus.speakers == {'A': 31, 'B': 50, 'C': 20}
+    assert corpus.dialogue == {'style': 'name', 'speakers': ['B', 'A', 'C']}
+
+
+def test_a_mixture_of_styles_is_no_dialogue(tmp_path, enc):
+    write(tmp_path / 'a.txt', TALK * 5)
+    write(tmp_path / 'b.txt', 'A long story.\nOnce upon a time\nthere was\n' * 5)
+    assert load_corpus(enc, str(tmp_path))[1] is None
+    write(tmp_path / 'b.txt', '(12) A: x\n(13) B: y\n' * 5)
+    assert load_corpus(enc, str(tmp_path))[1] is None
+    write(tmp_path / 'b.txt', '\n')                     # a file of nothing has no say
+    assert load_corpus(enc, str(tmp_path))[1] == {'style': 'name', 'speakers': ['Mara', 'Theo']}
+
+
+# ---- npz
+
+def test_npz_there_and_back(tmp_path, gpt2):
+    corpus = Corpus(gpt2, CHATS, combine=1)
+    path = str(tmp_path / 'out.npz')
+    expected = load_dataset(gpt2, CHATS, combine=1)
+    assert write_npz(path, corpus) == (sum(map(len, expected)), len(expected))
+    assert lists(read_npz(path, gpt2.n_vocab)) == lists(expected)
+    with np.load(path) as npz:                          # as the original and the forks read it
+        assert npz.files == [f'arr_{i}' for i in range(len(os.listdir(CHATS)))]
+        assert all(npz[name].dtype == np.uint16 and npz[name].tolist() == chunk.tolist() for name, chunk in zip(npz.files, expected))
+    chunks, known = load_corpus(gpt2, path)
+    assert lists(chunks) == lists(expected) and known == corpus.dialogue == load_corpus(gpt2, CHATS)[1]
+    with zipfile.ZipFile(path) as archive:
+        for name, chunk in zip(archive.namelist(), expected, strict=True):
+            with archive.open(name) as member:
+                np.lib.format.read_array(member)
+                assert name.endswith('.npy') and member.read() == b''           # nothing of a longer chunk before it
+        assert archive.testzip() is None and {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_DEFLATED}
+        assert json.loads(archive.comment) == corpus.dialogue
+    assert os.listdir(tmp_path) == ['out.npz']
+
+
+def test_npz_of_plain_text_says_nothing_of_speakers(tmp_path, enc):
+    path = str(tmp_path / 'out.npz')
+    assert write_npz(path, Corpus(enc, write(tmp_path / 'a.txt', 'Just a text.'))) == (len(enc.encode('Just a text.')) + 1, 1)
+    assert zipfile.ZipFile(path).comment == b'' and dataset.read_dialogue(path) is None
+
+
+def test_npz_of_the_same_text_is_the_same_file(tmp_path, enc, monkeypatch):
+    files = []
+    for i, block in enumerate((1 << 19, 1000, 1 << 19)):        # however the work is divided
+        monkeypatch.setattr(dataset, 'BLOCK', block)
+        write_npz(str(tmp_path / f'{i}.npz'), Corpus(enc, CHATS))
+        with open(tmp_path / f'{i}.npz', 'rb') as file:
+            files.append(file.read())
+    assert files[0] == files[1] == files[2]
+
+
+def test_npz_of_npz(tmp_path, enc):
+    first, second = str(tmp_path / '1.npz'), str(tmp_path / '2.npz')
+    write_npz(first, Corpus(enc, CHATS))
+    write_npz(second, Corpus(enc, first))
+    assert lists(read_npz(first, 2048)) == lists(read_npz(second, 2048))
+    assert dataset.read_dialogue(first) == dataset.read_dialogue(second) != None                # noqa: E711
+
+
+def test_npz_of_a_vocabulary_beyond_uint16(tmp_path, enc):
+    with open(os.path.join(ROOT, 'models', 'demo', 'encoder.json'), encoding='utf-8') as file:
+        ids = json.load(file)
+    with open(os.path.join(ROOT, 'models', 'demo', 'vocab.bpe'), encoding='utf-8') as file:
+        merges = [tuple(line.split()) for line in file.read().split('\n')[1:-1]]
+    far = encoder.Encoder(ids | {'<|endoftext|>': 70000}, merges)
+    path = str(tmp_path / 'out.npz')
+    write_npz(path, Corpus(far, write(tmp_path / 'a.txt', 'hi')))
+    with np.load(path) as npz:
+        assert npz['arr_0'].dtype == np.int32 and npz['arr_0'].tolist() == [*enc.encode('hi'), 70000]
+
+
+def test_npz_with_a_crowd_of_speakers(tmp_path, enc):
+    """More names than the 65535 bytes of a zip's comment hold: those who say most are kept."""
+    names = [f'Somebody with a long name {i:06}' for i in range(4000)]
+    text = 'Theo: a\nMara: b\n' * 20 + ''.join(f'{name}: x\n{name}: y\nTheo: z\n' for name in names)
+    path = str(tmp_path / 'out.npz')
+    write_npz(path, Corpus(enc, write(tmp_path / 'a.txt', text)))
+    speakers = dataset.read_dialogue(path)['speakers']
+    assert speakers[:2] == ['Theo', 'Mara'] and set(speakers) < {'Theo', 'Mara', *names} and len(speakers) > 500
+
+
+def test_writing_nothing_is_refused_and_leaves_nothing(tmp_path, enc):
+    with pytest.raises(UserError, match='no text.*nothing was written'):
+        write_npz(str(tmp_path / 'out.npz'), Corpus(enc, write(tmp_path / 'a.txt', '')))
+    assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_npz_of_the_forks(tmp_path, enc):
+    """Any member names, any integer type, compressed or not; empty members say nothing."""
+    path = str(tmp_path / 'fork.npz')
+    np.savez(path, tokens=np.array([1, 2, 3], np.int64), b=np.array([2047], np.uint16), none=np.array([], np.int32), c=np.array([[7, 8]], np.uint8)[0])
+    assert sorted(lists(read_npz(path, 2048))) == [[1, 2, 3], [7, 8], [2047]]
+    np.savez_compressed(path, np.arange(5, dtype=np.int64), np.arange(3, dtype='>i4'))
+    assert lists(load_dataset(enc, path)) == [[0, 1, 2, 3, 4], [0, 1, 2]]
+    assert load_corpus(enc, path)[1] is None
+
+
+class Pwned:
+    def __reduce__(self):
+        return os.mkdir, ('pwned',)
+
+
+def npz(*arrays, **named):
+    return lambda path: np.savez(path, *arrays, **named)
+
+
+def a_pickle(path):
+    with open(path, 'wb') as file:
+        pickle.dump(Pwned(), file)
+
+
+def cut(size):
+    def make(path):
+        np.savez_compressed(path, np.random.default_rng(0).integers(2048, size=5000))
+        os.truncate(path, size)
+    return make
+
+
+def member_that_is_no_array(path):
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('arr_0.npy', b'this is no array')
+        archive.writestr('readme.txt', b'hello')
+
+
+def other_member(path):
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('readme.txt', b'hello')
+
+
+def plain_npy(path):
+    with open(path, 'wb') as file:
+        np.save(file, np.arange(5))
+
+
+@pytest.mark.parametrize('make', [
+    npz(np.array([Pwned()], dtype=object)), npz(np.array([1.0, 2.0])), npz(np.array([[1, 2], [3, 4]])), npz(np.array(7)), npz(np.array([True, False])),
+    npz(np.array(['a', 'b'])), npz(np.array([1, 2, 2048])), npz(np.array([-1, 2])), npz(np.array([1], np.int64) << 40), npz(np.array([2 ** 64 - 1], np.uint64)),
+    npz(np.array([1, 2]), bad=np.array([0.5])), a_pickle, cut(0), cut(1), cut(3), cut(30), cut(1000), cut(5000), lambda path: write(path, b'hello there'),
+    lambda path: write(path, b'PK\x03\x04'), lambda path: write(path, b'\x93NUMPY\x01'), member_that_is_no_array, other_member, plain_npy, npz(),
+], ids=['object', 'float', '2-D', '0-D', 'bool', 'text', 'token 2048', 'token -1', 'token 2^40', 'token 2^64-1', 'second member', 'pickle', 'empty', '1 byte', '3 bytes', '30 bytes',
+        'cut', 'cut late', 'garbage', 'PK', 'NUMPY', 'no array', 'other member', 'npy', 'no members'])
+def test_what_is_no_npz_of_tokens_is_refused(tmp_path, enc, make, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make('bad.npz')
+    with pytest.raises(UserError, match='bad.npz'):
+        load_dataset(enc, 'bad.npz')
+    assert not os.path.exists('pwned')
+
+
+def test_a_token_of_another_vocabulary_is_named(tmp_path, enc):
+    np.savez(tmp_path / 'bad.npz', np.array([1, 2]), np.array([3, 50256, 4]))
+    with pytest.raises(UserError, match='arr_1 holds the token 50256.*has 2048.*--model_name'):
+        load_dataset(enc, str(tmp_path / 'bad.npz'))
+
+
+def test_no_damage_ends_in_a_traceback(tmp_path, enc):
+    """Bytes changed, cut out or cut off anywhere: the file is read or refused."""
+    path = str(tmp_path / 'damaged.npz')
+    write_npz(path, Corpus(enc, write(tmp_path / 'a.txt', TALK * 3)))
+    with open(path, 'rb') as file:
+        whole = file.read()
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(1500):
+        data = bytearray(whole)
+        where = rng.randrange(len(data))
+        damage = rng.choice(['change', 'change', 'change two', 'cut out', 'cut off', 'insert'])
+        if damage.startswith('change'):
+            data[where] = rng.randrange(256)
+            if 'two' in damage:
+                data[rng.randrange(len(data))] = rng.randrange(256)
+        elif damage == 'cut out':
+            del data[where:where + rng.randrange(1, 40)]
+        elif damage == 'cut off':
+            del data[where:]
+        else:
+            data[where:where] = rng.randbytes(rng.randrange(1, 10))
+        write(path, bytes(data))
+        try:
+            load_corpus(enc, path)
+        except UserError:
+            refused += 1
+        except Exception as error:
+            raise AssertionError(f'{damage} at {where} of {len(whole)}') from error
+    assert refused > 700
+
+
+@pytest.mark.parametrize('comment', [b'hello', b'null', b'7', b'"name"', b'[]', b'{}', b'{"style": "name"}', b'{"style": "name", "speakers": 7}', b'{"style": "loud", "speakers": []}',
+                                     b'{"style": ["name"], "speakers": []}', b'{"style": "name", "speakers": [["a"]]}', b'\xff\xfe', b'[' * 60000])
+def test_a_comment_of_somebody_elses_is_no_dialogue(tmp_path, enc, comment):
+    path = str(tmp_path / 'a.npz')
+    np.savez(path, np.arange(5))
+    with zipfile.ZipFile(path, 'a') as archive:
+        archive.comment = comment
+    chunks, known = load_corpus(enc, path)
+    assert lists(chunks) == [[0, 1, 2, 3, 4]] and known is None
+
+
+# ---- the sampler
+
+def test_every_start_is_equally_likely():
+    chunks = [np.arange(100, 110), np.arange(200, 203), np.arange(300, 325), np.arange(400, 405)]
+    sampler = Sampler(chunks, seed=0)
+    # length 5: 6 starts in the first chunk, the second is too short and has one, 21 in the third, 1 in the last
+    starts = [*range(100, 106), 200, *range(300, 321), 400]
+    counts = dict.fromkeys(starts, 0)
+    for _ in range(29000):
+        tokens = sampler.sample(5)
+        assert tokens.tolist() == list(range(tokens[0], tokens[0] + (3 if tokens[0] == 200 else 5)))      # one piece of one chunk
+        counts[int(tokens[0])] += 1                     # a start that is none of these is a KeyError
+    chi_square = sum((count - 1000) ** 2 / 1000 for count in counts.values())
+    assert chi_square < 56.9                            # 28 degrees of freedom: more in one of 1000 fair samplers
+
+
+def test_the_sampler_changes_length_in_between():
+    sampler = Sampler([np.arange(10)], seed=0)
+    seen = {length: {int(sampler.sample(length)[0]) for _ in range(300)} for length in (10, 9, 5, 2)}
+    assert seen == {10: {0}, 9: {0, 1}, 5: set(range(6)), 2: set(range(9))}
+    assert sampler.sample(11).tolist() == list(range(10))
+
+
+def test_the_same_seed_draws_the_same():
+    chunks = [np.arange(1000)]
+    draws = [[int(sampler.sample(7)[0]) for _ in range(20)] for sampler in (Sampler(chunks, 1), Sampler(chunks, 1), Sampler(chunks, 2))]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_what_the_sampler_says_of_the_dataset():
+    sampler = Sampler([np.arange(4), np.arange(9), np.arange(1)])
+    assert (sampler.total_size, sampler.longest) == (14, 9)
+    with pytest.raises(UserError, match='has 2 tokens, too few'):
+        Sampler([np.array([1]), np.array([2])])
+    with pytest.raises(UserError, match='has 0 tokens, too few'):
+        Sampler([])
+
+
+# ---- batches
+
+def test_labels_are_the_next_tokens():
+    X, labels, weights = Batches(Sampler([np.arange(100, 200)], seed=0), batch_size=8, seq_len=10, n_vocab=2048).next()
+    assert X.shape == labels.shape == weights.shape == (8, 10)
+    assert (X.dtype, labels.dtype, weights.dtype) == (np.int32, np.int32, np.float32)
+    assert (labels[:, :-1] == X[:, 1:]).all() and (labels[:, :-1] == X[:, :-1] + 1).all()
+    assert weights.tolist() == [[1] * 9 + [0]] * 8      # the window ends: nobody knows what follows
+    assert len(set(X[:, 0].tolist())) > 1
+
+
+def test_short_chunks_are_padded_and_the_padding_weighs_nothing():
+    X, labels, weights = Batches(Sampler([np.array([7, 8, 9])], seed=0), batch_size=2, seq_len=6, n_vocab=2048).next()
+    assert X.tolist() == [[7, 8, 9, 0, 0, 0]] * 2
+    assert labels.tolist() == [[8, 9, 0, 0, 0, 0]] * 2
+    assert weights.tolist() == [[1, 1, 0, 0, 0, 0]] * 2
+
+
+def test_noise_replaces_its_share_of_the_inputs_alone():
+    chunks = [np.arange(2000) % 1000]
+    clean, noisy, other = (Batches(Sampler(chunks, seed=3), batch_size=100, seq_len=100, n_vocab=50257, noise=noise).next() for noise in (0.0, 0.25, 1.0))
+    assert (clean[1] == noisy[1]).all() and (clean[1] == other[1]).all() and (clean[2] == noisy[2]).all()
+    replaced = (clean[0] != noisy[0]).mean()            # of 10000: 4 standard deviations are 4 * sqrt(.25 * .75 / 10000) = .017
+    assert 0.25 - 0.018 < replaced < 0.25 + 0.018
+    assert noisy[0].dtype == np.int32 and noisy[0].min() >= 0 and noisy[0].max() < 50257
+    assert (clean[0] != other[0]).mean() > 0.999 and other[0].max() > 50000       # random ids come from the whole vocabulary
+
+
+def test_batches_continue_from_a_state():
+    def batches(seed):
+        return Batches(Sampler([np.arange(1000), np.arange(7)], seed), batch_size=3, seq_len=16, n_vocab=1000, noise=0.1)
+    first = batches(5)
+    for _ in range(4):
+        first.next()
+    state = first.state
+    rest = [first.next() for _ in range(5)]
+    second = batches(99)
+    second.next()
+    second.state = state
+    assert json.loads(state)                            # plain text, so that it can lie beside a checkpoint
+    for old, new in zip(rest, [second.next() for _ in range(5)]):
+        assert all((a == b).all() for a, b in zip(old, new))
+
+
+@pytest.mark.parametrize('longest, n_ctx, seq_len, length', [
+    (5000, 1024, None, 1024), (612, 1024, None, 612), (1024, 1024, None, 1024), (5000, 1024, 256, 256), (5000, 1024, 1024, 1024), (5000, 1024, 2, 2), (100, 1024, 256, 256),
+])
+def test_window(longest, n_ctx, seq_len, length):
+    assert dataset.window(Sampler([np.arange(longest), np.arange(3)]), n_ctx, seq_len) == length
+
+
+@pytest.mark.parametrize('seq_len', [1, 0, -5, 1025])
+def test_a_window_that_the_model_cannot_see(seq_len):
+    with pytest.raises(UsageError, match=f'--seq_len {seq_len} .*2 to 1024'):
+        dataset.window(Sampler([np.arange(5000)]), 1024, seq_len)
