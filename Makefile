@@ -13,7 +13,7 @@ demo: .venv/installed
 	$(PY) encode.py demo/chats demo/chats.npz --model_name demo
 	@echo; echo "== 2. A small model learns from them (about two minutes; random weights, so it starts from nothing)"
 	$(PY) train.py --dataset demo/chats.npz --val_dataset demo/validation.txt --model_name demo --run_name demo \
-	    --restore_from scratch --learning_rate 2e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 4 --stop_after 1401 --val_every 350 \
+	    --restore_from scratch --learning_rate 3e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 4 --stop_after 1601 --val_every 400 \
 	    --val_batch_size 8 --val_batch_count 8 --save_every 0 --sample_every 0 --print_every 100 --seed 1
 	@echo; echo "== 3. It makes up a conversation among friends"
 	$(PY) src/generate_unconditional_samples.py --run_name demo --nsamples 1 --length 200 --temperature 0.8 --top_k 40 --seed 1

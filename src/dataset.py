@@ -49,12 +49,12 @@ def read_text(path, encoding='utf-8'):
     try:
         b'x'.decode(encoding, 'replace')                # refuses rot13, hex, zip, ..., which are codecs too
         decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise UsageError(f'there is no encoding {encoding!r}; utf-8, utf-16, cp1252 and latin-1 are common ones.') from None
     with open(path, 'rb') as file:
         offset, pending, first = 0, 0, True             # pending: bytes of a character that the piece before began
         while True:
-            data = file.read(1 << 20)
+            data = file.read(1 << 16)                # larger strings fragment the heap, and memory grows with the corpus
             try:
                 text = decoder.decode(data, final=not data)
             except UnicodeError as error:
@@ -117,6 +117,7 @@ class Corpus:
     def _texts(self):
         """Yield blocks of text and, between them, END and CHUNK; token arrays of npz files as they are."""
         held, gathered = '', 0                          # text not yet yielded; characters since the last CHUNK
+        wanted = BLOCK                                  # characters to hold before looking for a cut
         for path in self.paths:
             if path.endswith('.npz'):
                 if gathered:
@@ -136,9 +137,13 @@ class Corpus:
                 self.progress(offset - before)
                 before, length = offset, length + len(text)
                 held += text
-                while len(held) > BLOCK and (cut := _cut(held, BLOCK)):
-                    yield held[:cut]
-                    held = held[cut:]
+                while len(held) > wanted:
+                    cut = _cut(held, BLOCK)
+                    if cut:
+                        yield held[:cut]
+                        held, wanted = held[cut:], BLOCK
+                    else:                               # nowhere: look again when there is twice as much
+                        wanted = min(2 * len(held), LONGEST_BLOCK)
             gathered += length
             if gathered >= self.combine:
                 yield held

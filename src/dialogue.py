@@ -29,7 +29,7 @@ from .console import UserError
 from .encoder import END_OF_TEXT
 
 DIALOGPT_SPEAKERS = ('A', 'B')
-NAME = r'(?:[^\\:\n ]|\\.)(?:[^\\:\n]|\\.)*?'           # an escaped name: no bare colon, no blank in front
+NAME = r'(?:[^\\:\n ]|\\.)[^\\:\n]*(?:\\.[^\\:\n]*)*'     # an escaped name: no bare colon, no blank in front
 
 
 class Turn(NamedTuple):
@@ -241,4 +241,8 @@ def count_speakers(style, text):
     """Counter of who opens how many turns in a text (DialoGPT's speakers have no names and are not counted)."""
     if not hasattr(style, 'opening'):
         return Counter()
-    return Counter(_unescape_name(m['name']) for line in text.split('\n') if (m := style.starts(line)))
+    found = Counter(m['name'] for m in re.finditer('^' + style.opening.pattern, text, re.M))
+    speakers = Counter()
+    for name, turns in found.items():
+        speakers[_unescape_name(name)] += turns
+    return speakers

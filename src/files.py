@@ -28,7 +28,7 @@ def whole(path, mode='wb', **options):
         error.filename = path
         raise
     try:
-        os.chmod(descriptor, 0o666 & ~_umask())         # mkstemp's 0600 is for secrets; these are ordinary files
+        os.chmod(temporary, 0o666 & ~_umask())         # mkstemp's 0600 is for secrets; these are ordinary files
         with open(descriptor, mode, **options) as file:
             yield file
             file.flush()
