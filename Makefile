@@ -13,12 +13,12 @@ demo: .venv/installed
 	$(PY) encode.py demo/chats demo/chats.npz --model_name demo
 	@echo; echo "== 2. A small model learns from them (about two minutes; random weights, so it starts from nothing)"
 	$(PY) train.py --dataset demo/chats.npz --val_dataset demo/validation.txt --model_name demo --run_name demo \
-	    --restore_from scratch --learning_rate 3e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 4 --stop_after 1601 --val_every 400 \
+	    --restore_from scratch --learning_rate 3e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 4 --stop_after 2001 --val_every 500 \
 	    --val_batch_size 8 --val_batch_count 8 --save_every 0 --sample_every 0 --print_every 100 --seed 1
 	@echo; echo "== 3. It makes up a conversation among friends"
 	$(PY) src/generate_unconditional_samples.py --run_name demo --nsamples 1 --length 200 --temperature 0.8 --top_k 40 --seed 1
 	@echo; echo "== 4. It answers as Mara"
-	$(PY) chatter.py --run_name demo --me Theo --as Mara --temperature 0.5 --seed 1 < demo/theo_says.txt
+	$(PY) chatter.py --run_name demo --me Theo --as Mara --temperature 0.6 --seed 1 < demo/theo_says.txt
 	@echo; echo "Talk to it yourself:   make chat"
 	@echo "With GPT-2 itself, and your own chats (a GPU helps):"
 	@echo "    $(PY) download_model.py 124M"
@@ -28,7 +28,7 @@ demo: .venv/installed
 
 chat: .venv/installed
 	@test -f checkpoint/demo/checkpoint || { echo "There is no demo model yet: make demo trains it."; exit 1; }
-	$(PY) chatter.py --run_name demo --me Theo --as Mara --temperature 0.5
+	$(PY) chatter.py --run_name demo --me Theo --as Mara --temperature 0.6
 
 test: .venv/installed-dev
 	$(PY) -m pytest -q tests
