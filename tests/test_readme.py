@@ -1,0 +1,114 @@
+"""Every command of the README, and every one that `make demo` runs, does what it says, on a small model and for a few steps."""
+import http.server
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+from conftest import ROOT, run_script
+
+with open(os.path.join(ROOT, 'README.md'), encoding='utf-8') as file:
+    README = file.read()
+
+
+@pytest.fixture(scope='module')
+def road(tmp_path_factory, real_vocabulary):
+    """An empty folder with the scripts linked in, and a server that offers a two-layer model with the real vocabulary as 355M."""
+    from src import checkpoint, model
+    work = tmp_path_factory.mktemp('road')
+    served = work / 'served' / '355M'
+    shutil.copytree(os.path.join(real_vocabulary, '124M'), served)
+    hparams = model.HParams(n_ctx=64, n_embd=16, n_head=2, n_layer=2)
+    checkpoint.save(str(served), hparams, model.init_params(hparams, seed=1))
+    for name in ('src', 'encode.py', 'train.py', 'chatter.py', 'download_model.py', 'demo'):
+        os.symlink(os.path.join(ROOT, name), work / name)
+    (work / 'models').mkdir()
+    os.symlink(os.path.join(ROOT, 'models', 'demo'), work / 'models' / 'demo')
+    shutil.copy(os.path.join(ROOT, 'demo', 'validation.txt'), work / 'corpus.txt')
+
+    handler = type('Quiet', (http.server.SimpleHTTPRequestHandler,), {'log_message': lambda *args: None})
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), lambda *a: handler(*a, directory=str(work / 'served')))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield work, f'http://127.0.0.1:{server.server_address[1]}'
+    server.shutdown()
+
+
+def commands(text, start):
+    return [shlex.split(line.split('#')[0]) for line in re.findall(rf'^ *{re.escape(start)} (.+)$', text, re.M)]
+
+
+def small(arguments):
+    """The same command, kept short."""
+    if arguments[0] == 'train.py':
+        return arguments + ['--stop_after', '3', '--sample_every', '2', '--sample_length', '8', '--val_batch_count', '1', '--warmup_steps', '0']
+    if arguments[0].startswith('src/'):
+        return arguments + ['--length', '8']
+    return arguments
+
+
+def test_the_readme_names_the_whole_road():
+    assert [c[0] for c in commands(README, 'python')] == [
+        'download_model.py', 'encode.py', 'train.py', 'chatter.py', 'src/generate_unconditional_samples.py']
+
+
+def test_each_command_of_the_readme(road):
+    work, mirror = road
+    for arguments in commands(README, 'python'):
+        if arguments == ['download_model.py', '124M']:                  # whose checksums only the real weights have
+            arguments = ['download_model.py', '355M']
+        result = run_script(*small(arguments), cwd=work, stdin='hi\n', env={'GPT2_MIRROR': mirror})
+        assert result.returncode == 0, (arguments, result.stdout, result.stderr)
+        if arguments[0] == 'download_model.py':
+            os.rename(work / 'models' / '355M', work / 'models' / '124M')
+    assert (work / 'checkpoint' / 'run1' / 'model-3.index').exists() and (work / 'samples' / 'run1' / 'samples-2').exists()
+
+
+def test_the_python_example(road):
+    work, _ = road
+    code = '\n'.join(line[4:] for line in README.split('## From Python')[1].splitlines() if line.startswith('    '))
+    result = subprocess.run([sys.executable, '-c', code], cwd=work, capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout.strip(), result.stderr
+
+
+def test_each_command_of_make_demo(road):
+    work, _ = road
+    plan = subprocess.run(['make', '-n', 'demo', 'chat'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.replace('\\\n', ' ')
+    found = commands(plan, '.venv/bin/python')
+    found = [c for c in found if c[0] != '-m']
+    assert [c[0] for c in found] == ['encode.py', 'train.py', 'src/generate_unconditional_samples.py', 'chatter.py', 'chatter.py']
+    for arguments in found:
+        stdin = 'hi\n'
+        if '<' in arguments:
+            arguments, name = arguments[:arguments.index('<')], arguments[-1]
+            stdin = open(work / name, encoding='utf-8').read()
+        arguments = ['demo.npz' if word == 'demo/chats.npz' else word for word in arguments]       # demo/ is linked: leave it be
+        result = run_script(*small(arguments), cwd=work, stdin=stdin)
+        assert result.returncode == 0, (arguments, result.stdout, result.stderr)
+        if arguments[0] == 'chatter.py':
+            assert result.stdout.count('\nMara: ') == len(stdin.splitlines())
+
+
+def test_the_tree_in_the_readme_is_the_tree():
+    tree = README.split('## The tree')[1].split('\n## ')[0]
+    if not shutil.which('git') or not os.path.isdir(os.path.join(ROOT, '.git')):
+        pytest.skip('not a git checkout')
+    listed = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True, check=True)
+    for path in listed.stdout.splitlines():
+        name = os.path.basename(path)
+        if not path.startswith(('tests/', 'demo/chats/', 'models/', '.', 'LICENSE')) and name != '__init__.py':
+            assert name in tree, path
+    for name in re.findall(r'[\w./]+\.(?:py|txt|md)', tree):
+        assert any(path.endswith(name) for path in listed.stdout.splitlines()), name
+
+
+def test_help_answers_and_names_every_flag():
+    for script in ('download_model.py', 'encode.py', 'train.py', 'chatter.py'):
+        result = run_script(script, '--help')
+        assert result.returncode == 0 and result.stderr == ''
+        with open(os.path.join(ROOT, script), encoding='utf-8') as file:
+            for flag in re.findall(r"add(?:_argument)?\('(--\w+)'", file.read()):
+                assert flag in result.stdout, (script, flag)
