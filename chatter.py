@@ -64,14 +64,11 @@ def ask(prompt):
     """A line from the user, or None at the end of input. What comes from a pipe is shown as if it had been typed."""
     while True:
         try:
-            line = input(prompt)
-        except EOFError:
-            print()
-            return None
+            line = console.read_line(prompt)
         except KeyboardInterrupt:
             print('\n(Ctrl-D or /quit ends the chat)')
             continue
-        if not sys.stdin.isatty():
+        if line is not None and not sys.stdin.isatty():
             print(CONTROL.sub('\ufffd', line))
         return line
 
@@ -102,8 +99,6 @@ def converse(session, end_command):
 
 def main():
     args = parse_arguments()
-    for stream in (sys.stdin, sys.stdout):
-        stream.reconfigure(errors='replace')
     place = files.find_model(args.model_name, args.models_dir, args.run_name, args.checkpoint_dir)
     console.import_tensorflow(args.verbose)
     session = open_session(args, place)

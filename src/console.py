@@ -32,6 +32,9 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 def run(main):
     """Call main() and exit: 0, 1 (could not do it), 2 (asked wrongly), 130 (Ctrl-C); never a traceback for a user's mistake."""
+    for stream in (sys.stdin, sys.stdout):              # text that a terminal or pipe cannot take is no reason to stop
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='replace')
     try:
         status = main()
     except UserError as error:
@@ -68,6 +71,15 @@ def describe(error):
                errno.EFBIG: 'the file grew larger than this system allows; what was there before is untouched',
                errno.EDQUOT: 'the disk quota is used up; free some space and run the same command again'}
     return f'{error.filename}: {way_out.get(error.errno, (error.strerror or str(error)).lower())}.'
+
+
+def read_line(prompt):
+    """What the user types, or None at the end of input (on a line of its own, so that what follows starts cleanly)."""
+    try:
+        return input(prompt)
+    except EOFError:
+        print()
+        return None
 
 
 def run_fire(function):

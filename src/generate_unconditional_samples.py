@@ -36,7 +36,7 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
     hparams, params = checkpoint.load(place)
     enc = encoder.get_encoder(files.folder_of(place))
     length = hparams.n_ctx if length is None else length
-    sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples)
+    sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples, seed)
     seed = sample.fresh_seed() if seed is None else seed
     made = 0
     while nsamples == 0 or made < nsamples:

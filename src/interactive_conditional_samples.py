@@ -37,14 +37,15 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
     hparams, params = checkpoint.load(place)
     enc = encoder.get_encoder(files.folder_of(place))
     length = hparams.n_ctx // 2 if length is None else length
-    sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples)
+    sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples, seed)
     if nsamples % batch_size:
         raise console.UsageError(f'--nsamples {nsamples} is no multiple of --batch_size {batch_size}.')
     seed = sample.fresh_seed() if seed is None else seed
     for number in itertools.count():
-        prompt = ask('Model prompt >>> ')
-        if prompt is None:
-            return
+        while not (prompt := console.read_line('Model prompt >>> ')):
+            if prompt is None:
+                return
+            print('Prompt should not be empty!')
         context = enc.encode(prompt)[-hparams.n_ctx:]
         for first in range(0, nsamples, batch_size):
             out = sample.sample_sequence(hparams, params, length=length, context=[context] * batch_size, batch_size=batch_size,
@@ -53,19 +54,6 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
                 print('=' * 40 + f' SAMPLE {i} ' + '=' * 40)
                 print(enc.decode(ids))
         print('=' * 80, flush=True)
-
-
-def ask(prompt):
-    """A line that is not empty, or None at the end of input."""
-    while True:
-        try:
-            line = input(prompt)
-        except EOFError:
-            print()
-            return None
-        if line:
-            return line
-        print('Prompt should not be empty!')
 
 
 if __name__ == '__main__':

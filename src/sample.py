@@ -77,14 +77,15 @@ def choose(logits, uniform, temperature, top_k, top_p):
     return tf.where(temperature > 0, drawn, tf.argmax(logits, axis=-1, output_type=tf.int32))
 
 
-def check_settings(temperature=1, top_k=0, top_p=1, length=1, batch_size=1, nsamples=1):
+def check_settings(temperature=1, top_k=0, top_p=1, length=1, batch_size=1, nsamples=1, seed=None):
     """Raise UsageError for a sampling setting that cannot be."""
     for name, value, fits, needs in (('temperature', temperature, lambda v: 0 <= v < float('inf'), 'a number from 0 (greedy) up'),
                                      ('top_k', top_k, lambda v: v >= 0 and v % 1 == 0, 'a whole number from 0 (off) up'),
                                      ('top_p', top_p, lambda v: 0 <= v <= 1, 'a number from 0 to 1 (both: off)'),
                                      ('length', length, lambda v: v >= 1 and v % 1 == 0, 'a whole number of tokens from 1 up'),
                                      ('batch_size', batch_size, lambda v: v >= 1 and v % 1 == 0, 'a whole number from 1 up'),
-                                     ('nsamples', nsamples, lambda v: v >= 0 and v % 1 == 0, 'a whole number from 0 up')):
+                                     ('nsamples', nsamples, lambda v: v >= 0 and v % 1 == 0, 'a whole number from 0 up'),
+                                     ('seed', 0 if seed is None else seed, lambda v: v % 1 == 0, 'a whole number')):
         if not isinstance(value, numbers.Real) or isinstance(value, bool) or not fits(value):
             raise UsageError(f'--{name} {value} is out of range: it takes {needs}.')
 

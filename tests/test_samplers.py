@@ -37,6 +37,7 @@ def test_mistakes(script, tiny):
     assert fails_clearly(run_script(script, *tiny, '--topk', 3), 2, '--topk', 'did you mean --top_k?')
     assert fails_clearly(run_script(script, *tiny, '--top_p', 3), 2, '--top_p 3', '0 to 1')
     assert fails_clearly(run_script(script, *tiny, '--length', 'many'), 2, '--length many')
+    assert fails_clearly(run_script(script, *tiny, '--seed', 'abc'), 2, '--seed abc', 'a whole number')
     assert fails_clearly(run_script(script, '--model_name', 'nope'), 1, 'no model nope', 'demo')
     assert fails_clearly(run_script(script, '--run_name', 'nope', '--checkpoint_dir', '/nowhere'), 1, 'no run nope')
 
