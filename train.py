@@ -108,7 +108,7 @@ class Run:
             learning_rate=trainer.schedule(args.schedule, args.learning_rate, args.warmup_steps, args.stop_after and args.stop_after - 1),
             accumulate=args.accumulate_gradients, recompute=args.memory_saving_gradients,
             only_transformer_layers=args.only_train_transformer_layers)
-        if prefix and continues and os.path.samefile(os.path.dirname(prefix), self.directory):
+        if prefix and continues and os.path.samefile(os.path.dirname(prefix) or '.', self.directory):
             self._resume(prefix)
         checkpoint.copy_vocabulary(model_folder, self.directory)
         if dialogue:

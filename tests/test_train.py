@@ -465,3 +465,15 @@ def test_help_names_every_flag_people_already_type():
                  'stop_after val_dataset val_batch_size val_batch_count val_every').split():
         assert f'--{flag} ' in result.stdout or f'--{flag}\n' in result.stdout, flag
     assert result.returncode == 0 and result.stderr == ''
+
+
+def test_a_checkpoint_of_the_run_itself_resumes_there(demo_models, tmp_path):
+    """With its optimizer and place in the data: steps 4 and 5 come out as they did when the run went past step 3."""
+    command = ['train.py', '--dataset', 'demo/validation.txt', '--models_dir', demo_models, '--model_name', 'tiny', '--checkpoint_dir', tmp_path,
+               '--learning_rate', '0.01', '--seed', '1', '--sample_every', '0', '--log', 'lines']
+    first = run_script(*command, '--save_every', '3', '--stop_after', '6')
+    again = run_script(*command, '--restore_from', tmp_path / 'run1' / 'model-3', '--stop_after', '6')
+    assert first.returncode == again.returncode == 0, again.stderr
+    losses = [re.findall(r'^\[(\d+) \|.*loss=(\S+) ', result.stdout, re.M) for result in (first, again)]
+    assert [step for step, _ in losses[0]] == ['1', '2', '3', '4', '5'] and [step for step, _ in losses[1]] == ['4', '5']
+    assert [loss for _, loss in losses[1]] == [loss for _, loss in losses[0]][2:4]
