@@ -183,8 +183,12 @@ class Run:
         flops = trainer.step_flops(hparams, tokens, self.seq_len, args.memory_saving_gradients)
         seconds = flops / (trainer.measured_flops() * 0.75)
         total = '' if not steps else f', {duration(steps * seconds)} in all'
-        print(f'Estimate: {trainer.step_bytes(self.trainer, args.batch_size, self.seq_len) / 1e9:.1f} GB of memory, '
-              f'{seconds:.2g} s a step{total}')
+        needed, there = trainer.step_bytes(self.trainer, args.batch_size, self.seq_len), None if gpus else trainer.main_memory()
+        print(f'Estimate: {needed / 1e9:.1f} GB of memory, {seconds:.2g} s a step{total}')
+        if there and needed > there:
+            saved = trainer.step_bytes(self.trainer, args.batch_size, self.seq_len, recompute=True)
+            print(f'This machine has {there / 1e9:.1f} GB, so it may not fit: --memory_saving_gradients needs {saved / 1e9:.1f} GB, '
+                  'a smaller --batch_size (with --accumulate_gradients) or --seq_len less.')
 
     # ---- the loop
 

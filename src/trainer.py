@@ -7,6 +7,7 @@ program, on a CPU a TensorFlow graph, which was faster there when measured.
 """
 import json
 import math
+import os
 import time
 
 import tensorflow as tf
@@ -52,7 +53,7 @@ class Trainer:
         wte, wpe and ln_f as they are.
         """
         self.hparams, self.params, self.accumulate = hparams, params, accumulate
-        self._wrap = tf.recompute_grad if recompute else None
+        self.recompute, self._wrap = recompute, tf.recompute_grad if recompute else None
         self.trainable = {name: value for name, value in model.flat(params).items()
                           if not only_transformer_layers or name.startswith('h')}
         self.optimizer_name = optimizer
@@ -169,8 +170,12 @@ def step_flops(hparams, tokens, seq_len, recompute=False):
     return tokens * (dense + attention) * (8 if recompute else 6)
 
 
-def step_bytes(trainer, batch_size, seq_len):
-    """Estimated peak memory of a step in bytes: TensorFlow itself, weights, gradients, optimizer, activations, logits."""
+def step_bytes(trainer, batch_size, seq_len, recompute=None):
+    """Estimated peak memory of a step in bytes: TensorFlow itself, weights, gradients, optimizer, activations, logits.
+
+    recompute: with activation recomputation or without; None: as the trainer does it.
+    """
+    recompute = trainer.recompute if recompute is None else recompute
     hparams, tokens = trainer.hparams, batch_size * seq_len
     trainable = sum(math.prod(v.shape) for v in trainer.trainable.values())
     slots = {'adam': 2, 'sgd': 0}[trainer.optimizer_name]
@@ -178,8 +183,16 @@ def step_bytes(trainer, batch_size, seq_len):
     # kept for the way back, in floats a token: what a layer makes, the attention weights, the logits. The factors are fitted to
     # peaks measured on a CPU (124M and a 6-layer model, 256 to 4096 tokens, Adam and SGD), from which they are 9 % off at most.
     layer = 40 * hparams.n_embd + 1.2 * hparams.n_head * seq_len
-    activations = tokens * (layer + hparams.n_layer * hparams.n_embd if trainer._wrap else hparams.n_layer * layer)
+    activations = tokens * (layer + hparams.n_layer * hparams.n_embd if recompute else hparams.n_layer * layer)
     return 550e6 + 4 * (n_params(hparams) + copies + activations + 2.2 * tokens * hparams.n_vocab)
+
+
+def main_memory():
+    """Bytes of this machine's main memory, or None where the system does not tell."""
+    try:
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    except (AttributeError, ValueError, OSError):       # Windows
+        return None
 
 
 def measured_flops(seconds=0.2):

@@ -296,3 +296,13 @@ def test_memory_grows_with_the_batch_and_shrinks_with_recompute():
 
 def test_measured_flops_are_a_machines():
     assert 1e8 < trainer.measured_flops(0.02) < 1e16
+
+
+def test_the_memory_estimate_grows_with_what_takes_memory():
+    hparams = HParams(n_vocab=512, n_ctx=64, n_embd=32, n_head=4, n_layer=4)
+    params = model.init_params(hparams)
+    adam, sgd, saving = Trainer(hparams, params), Trainer(hparams, params, optimizer='sgd'), Trainer(hparams, params, recompute=True)
+    needs = [trainer.step_bytes(t, 4, 64) for t in (saving, adam)]
+    assert needs[0] < needs[1] < trainer.step_bytes(adam, 8, 64) and trainer.step_bytes(sgd, 4, 64) < needs[1]
+    assert trainer.step_bytes(adam, 4, 64, recompute=True) == needs[0]
+    assert trainer.main_memory() > 1e8
