@@ -1,6 +1,7 @@
 """What the tests share: the project's root on the path, a quiet TensorFlow, small models, the original's golden numbers."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from importlib import util
@@ -10,6 +11,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 os.chdir(ROOT)
+signal.signal(signal.SIGINT, signal.default_int_handler)            # a background shell has it ignored, and children inherit that
 
 from src import console                                             # noqa: E402
 

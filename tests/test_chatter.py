@@ -71,8 +71,7 @@ def test_mistakes(run_folder, demo_models, tmp_path):
 def test_ctrl_c_stops_the_reply_and_keeps_the_chat(run_folder):
     master, slave = pty.openpty()
     process = subprocess.Popen([sys.executable, 'chatter.py', '--run_name', 'r', '--checkpoint_dir', run_folder, '--length', '32', '--seed', '1'],
-                               cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))      # a background shell ignores it
+                               cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
     screen = ''
 
