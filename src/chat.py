@@ -24,7 +24,8 @@ class ChatSession:
 
     def __init__(self, generator, enc, style, *, me, answerer, temperature=0.95, top_k=40, top_p=0.9, length=None, max_turns=0, seed=None):
         """generator: sample.Generator; style: dialogue.Style. length: tokens of a reply at most, for which room is kept;
-        None: 100, or a quarter of n_ctx where that is less. max_turns: turns that the model sees at most; 0: all that fit. seed: the same one and the same words give the same replies.
+        None: 100, or a quarter of n_ctx where that is less. max_turns: turns that the model sees at most; 0: all that fit.
+        seed: the same one and the same words give the same replies.
         """
         n_ctx = generator.hparams.n_ctx
         length = min(100, n_ctx // 4) if length is None else length

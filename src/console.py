@@ -87,7 +87,7 @@ def run_fire(function):
     known = list(inspect.signature(function).parameters)
     for word in sys.argv[1:]:
         name = word[2:].split('=')[0].replace('-', '_')
-        if word.startswith('--') and name and name.removeprefix('no') not in known and name not in [*known, 'help']:
+        if word.startswith('--') and name and not {name, name.removeprefix('no')} & {*known, 'help'}:
             near = difflib.get_close_matches(name, known, 1)
             sys.exit(fail(f'error: there is no flag --{name}{f", did you mean --{near[0]}?" if near else ";"} --help shows those there are.', 2))
     run(lambda: fire.Fire(function))
