@@ -7,30 +7,16 @@ Sizes: 124M, 355M, 774M, 1558M. What has come so far lies in *.part files beside
 connection, Ctrl-C or a power cut, the same command goes on from there. A file gets its name once it is whole.
 """
 import argparse
-import base64
-import contextlib
-import email.utils
-import hashlib
-import itertools
 import os
 import shlex
-import shutil
-import sys
-import time
-from typing import NamedTuple, Optional
 from urllib.parse import urlsplit
 
 import requests
-from tqdm import tqdm
 
 from src import console
-from src.console import UsageError, UserError
-from src.files import OLD_NAMES, sync_folder, whole
-
-try:
-    import fcntl
-except ImportError:                                     # Windows: two downloads at once are not kept apart
-    fcntl = None
+from src.console import UsageError
+from src.fetch import File, Patience, Unreachable, amount, check_room, fetch_files, look, matches, open_session, patiently
+from src.files import OLD_NAMES
 
 MIRROR = 'https://openaipublic.blob.core.windows.net/gpt-2/models'
 NAMES = ['124M', '355M', '774M', '1558M']
@@ -52,254 +38,12 @@ SHA256['124M'] = {
 }
 
 
-class Patience(NamedTuple):
-    """How long to put up with a bad connection, in seconds but for `tries`."""
-    tries: int = 5                                      # failures in a row without a new byte
-    pause: float = 1                                    # after the first failure, then twice that, four times ...
-    longest: float = 600                                # the longest Retry-After we sit out
-    connect: float = 15
-    stall: float = 30                                   # no byte for so long: the connection is dead
-
-
-class File(NamedTuple):
-    """One file of a model: where it comes from, where it goes, and its published SHA-256 where that is known."""
-    model: str
-    name: str
-    url: str
-    path: str
-    sha256: Optional[str]
-
-    @property
-    def part(self):
-        """What has come so far."""
-        return self.path + '.part'
-
-    @property
-    def origin(self):
-        """What the server said of the file when .part was begun."""
-        return self.path + '.part.origin'
-
-
-class Remote(NamedTuple):
-    """What a server says of a file; None where it keeps silent."""
-    size: Optional[int]
-    md5: Optional[str]                                  # base64
-    validator: Optional[str]                            # strong ETag or Last-Modified, for If-Range
-
-
-class Again(Exception):
-    """This try failed and the next may not; `wait` is what the server asks for, in seconds."""
-
-    def __init__(self, why, wait=0):
-        super().__init__(why)
-        self.wait = wait
-
-
-class Unreachable(UserError):
-    """We cannot get `url`. `status` is the server's final word, None when none came."""
-
-    def __init__(self, url, why, way_out, status=None):
-        super().__init__(f'{url}: {why}; {way_out}.')
-        self.why, self.status = why, status
-
-
-# ---- one request
-
-def ask(session, method, url, patience, headers=None):
-    """An open response with status 200, 206 or 416. Raises Again for a passing trouble, Unreachable for a lasting one."""
-    response = session.request(method, url, headers=headers, stream=True, timeout=(patience.connect, patience.stall))
-    code = response.status_code
-    if code in (200, 206, 416):
-        return response
-    response.close()
-    why = f'the server answered {code} {response.reason}'
-    if code in (408, 425, 429, 500, 502, 503, 504):
-        raise Again(why, retry_after(response))
-    raise Unreachable(url, why, 'check the address, or name another server with --mirror URL', code)
-
-
-def retry_after(response):
-    """Seconds the server asks us to wait: `Retry-After: 30`, or a date."""
-    text = response.headers.get('Retry-After', '')
-    moment = email.utils.parsedate_tz(text)
-    if text.isdigit():
-        return int(text)
-    return max(0, email.utils.mktime_tz(moment) - time.time()) if moment else 0
-
-
-def facts(response):
-    """The headers as Remote. Azure's blobs carry Content-MD5: 'Q2hlY2sgSW50ZWdyaXR5IQ=='."""
-    headers = response.headers
-    if headers.get('Content-Encoding', 'identity') != 'identity':
-        return Remote(None, None, None)                 # compressed though we asked not to: these are of other bytes
-    size = headers.get('Content-Length', '')
-    etag = headers.get('ETag', 'W/')                    # RFC 9110 section 13.1.5: weak ones cannot guard a range
-    return Remote(size=int(size) if size.isdigit() else None,
-                  md5=headers.get('x-ms-blob-content-md5') or headers.get('Content-MD5'),
-                  validator=headers.get('Last-Modified') if etag.startswith('W/') else etag)
-
-
-def look(session, url, patience):
-    """Ask for the headers alone -> Remote; by GET where HEAD is unknown, forbidden or says nothing of the size."""
-    try:
-        with ask(session, 'HEAD', url, patience) as response:
-            remote = facts(response)
-        if remote.size is not None:
-            return remote
-    except Unreachable as error:
-        if error.status in (404, 410):
-            raise
-    with ask(session, 'GET', url, patience) as response:
-        return facts(response)
-
-
-def patiently(attempt, url, patience, progress=lambda: 0):
-    """attempt() until it succeeds. Raises Unreachable after patience.tries failures in which progress() did not grow."""
-    failures, reached = 0, progress()
-    while True:
-        try:
-            return attempt()
-        except (Again, requests.RequestException) as error:
-            failures = 1 if progress() > reached else failures + 1
-            reached = max(reached, progress())
-            why, wait = reason(error), max(patience.pause * 2 ** (failures - 1), getattr(error, 'wait', 0))
-        if wait > patience.longest:
-            raise Unreachable(url, f'{why} and asks for {wait:.0f} s of patience', 'run the same command again then')
-        if failures >= patience.tries:
-            raise Unreachable(url, f'{why} (tried {failures} times)' if failures > 1 else why,
-                              'check the connection and run the same command again, it resumes, '
-                              'or name another server with --mirror URL')
-        print(f'{url}: {why}; trying again in {wait:.3g} s.', flush=True)
-        time.sleep(wait)
-
-
-def reason(error):
-    """What lies at the bottom of a requests exception, in a few words: 'Connection refused', 'timed out'."""
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return 'the connection was cut'
-    while error.__context__ is not None:
-        error = error.__context__
-    return getattr(error, 'strerror', None) or str(error).rstrip('.') or type(error).__name__
-
-
-# ---- one file
-
-def complaint(path, sha256, remote):
-    """What is wrong with the bytes in `path`: '' when they have the published SHA-256, or else agree with the server."""
-    size = os.path.getsize(path)
-    if sha256:
-        found = digest(path, hashlib.sha256()).hex()
-        return '' if found == sha256 else f'{size} bytes of SHA-256 {found[:12]}..., not {sha256[:12]}...'
-    if remote.size not in (None, size):
-        return f'{size} bytes, not {remote.size}'
-    if remote.md5:
-        found = base64.b64encode(digest(path, hashlib.md5(usedforsecurity=False))).decode()
-        return '' if found == remote.md5 else f'MD5 {found}, not {remote.md5}'
-    return ''
-
-
-def digest(path, algorithm):
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            algorithm.update(block)
-    return algorithm.digest()
-
-
-def origin(file, remote):
-    """What must not have changed if .part is to be continued. A checksum would show mixed versions in the end, even
-    when another server goes on where the first left off; without one, only the validator can."""
-    return f'{remote.size}' if file.sha256 or remote.md5 else f'{remote.size} {remote.validator}'
-
-
-def resumable(file, remote):
-    """How many bytes of .part the rest can be added to."""
-    have = size_of(file.part)
-    if remote.size is None or have > remote.size:
-        return 0
-    if os.path.exists(file.origin):
-        with open(file.origin, encoding='utf-8') as begun:
-            return have if begun.read() == origin(file, remote) else 0
-    return have
-
-
-def transfer(session, file, remote, patience):
-    """Bring .part to its full size, from where it ends -> the Remote to check it against."""
-    start = resumable(file, remote)
-    if start and start == remote.size:
-        return remote
-    headers = {}
-    if start:
-        headers['Range'] = f'bytes={start}-'
-        if remote.validator:
-            headers['If-Range'] = remote.validator      # changed since: the server sends the whole new file
-    with ask(session, 'GET', file.url, patience, headers) as response:
-        if response.status_code == 200:                 # from the beginning, whatever we asked for
-            start, remote = 0, facts(response)
-        elif not continues(response, start, remote):
-            discard(file)
-            raise Again('the server does not continue what it began, starting over')
-        if not start:
-            discard(file)
-            with whole(file.origin, 'w', encoding='utf-8') as begun:
-                begun.write(origin(file, remote))
-        with open(file.part, 'ab') as out, progress_bar(file, start, remote.size) as bar:
-            for piece in response.iter_content(1 << 14):    # small: a piece that does not come whole is lost
-                out.write(piece)
-                bar.update(len(piece))
-            out.flush()
-            os.fsync(out.fileno())
-    if size_of(file.part) < (remote.size or 0):
-        raise Again('the connection was cut')
-    return remote
-
-
-def continues(response, start, remote):
-    """Is this answer the asked-for rest of the same file? `Content-Range: bytes 1000-4999/5000`."""
-    span, _, size = response.headers.get('Content-Range', '').partition('/')
-    return response.status_code == 206 and span.startswith(f'bytes {start}-') and size in ('*', str(remote.size))
-
-
-def progress_bar(file, start, total):
-    rarely = {} if sys.stderr.isatty() else {'delay': 30, 'mininterval': 30}    # a log: one line in half a minute
-    return tqdm(desc=f'{file.model}/{file.name}', initial=start, total=total, unit='B', unit_scale=True, **rarely)
-
-
-def fetch(session, file, patience=Patience()):
-    """Download one file: resumed, checked, then renamed. Raises Unreachable and leaves .part for the next time."""
-    def attempt():
-        remote = transfer(session, file, look(session, file.url, patience), patience)
-        wrong = complaint(file.part, file.sha256, remote)
-        if wrong:
-            discard(file)
-            raise Again(f'wrong bytes came ({wrong})')
-
-    patiently(attempt, file.url, patience, progress=lambda: size_of(file.part))
-    if os.path.lexists(file.path):                      # perhaps somebody's own: a fine-tuned run copied over the model
-        aside = next(name for n in itertools.count(1) if not os.path.lexists(name := f'{file.path}.old{n}'))
-        os.replace(file.path, aside)
-        print(f'{file.path} was not the published file; it is kept as {aside}.')
-    os.replace(file.part, file.path)
-    sync_folder(os.path.dirname(file.path))
-    discard(file)
-
-
-def size_of(path):
-    return os.path.getsize(path) if os.path.exists(path) else 0
-
-
-def discard(file):
-    """Remove what we have begun."""
-    for path in (file.part, file.origin):
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(path)
-
-
 # ---- whole models
 
 def survey(session, name, models_dir, mirror, patience):
     """What of a model is missing here or differs -> [(File, Remote)]. Needs no network where SHA-256 can tell."""
     folder = os.path.join(models_dir, name)
-    files = [File(name, each, f'{mirror}/{name}/{each}', os.path.join(folder, each), SHA256[name].get(each)) for each in FILES]
+    files = [File(f'{mirror}/{name}/{each}', os.path.join(folder, each), SHA256[name].get(each)) for each in FILES]
     doubtful = [file for file in files if not (file.sha256 and matches(file, None))]
     usable = all(file.name == META or not file.sha256 and os.path.isfile(file.path) for file in doubtful)
     if usable:
@@ -323,65 +67,14 @@ def survey(session, name, models_dir, mirror, patience):
     return missing
 
 
-def matches(file, remote):
-    """Is the file there, and right as far as one can tell?"""
-    return os.path.isfile(file.path) and not complaint(file.path, file.sha256, remote)
-
-
-def check_room(missing, models_dir):
-    """Print how much is to come. Raises UserError when the disk has not the room."""
-    there = os.path.abspath(models_dir)
-    while not os.path.exists(there) and there != os.path.dirname(there):
-        there = os.path.dirname(there)
-    if not os.path.isdir(there):
-        raise UserError(f'{there} is not a folder; choose another with --models_dir.')
-    needed = sum((remote.size or 0) - resumable(file, remote) for file, remote in missing)
-    free = shutil.disk_usage(there).free
-    if needed > free:
-        raise UserError(f'{models_dir}: {amount(needed)} are needed, {amount(free)} are free; '
-                        'free some space, or choose another disk with --models_dir.')
-    print(f'{len(missing)} files to fetch, {amount(needed)}.', flush=True)
-
-
-def amount(size):
-    """498000000 -> '498 MB'"""
-    text = tqdm.format_sizeof(size, 'B')
-    return text.rstrip('kMGTB') + ' ' + text.lstrip('0123456789.')
-
-
-@contextlib.contextmanager
-def alone(folder):
-    """Keep a second download out of `folder`: two would write to the same .part. The lock dies with its process."""
-    if not fcntl:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(f'{folder}: another download is writing there; wait until it ends.') from None
-    except OSError:                                     # a file system without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def download(names, models_dir='models', mirror=MIRROR, patience=Patience()):
     """Bring the models to models_dir/<name>/. Raises UserError; what has come by then is resumed next time."""
-    with requests.Session() as session, contextlib.ExitStack() as locks:
-        session.headers['Accept-Encoding'] = 'identity'     # sizes and ranges are of the file, not of a gzip stream
+    with open_session() as session:
         missing = [pair for name in names for pair in survey(session, name, models_dir, mirror, patience)]
-        if not missing:
-            return
-        check_room(missing, models_dir)
-        for folder in sorted({os.path.dirname(file.path) for file, _ in missing}):
-            os.makedirs(folder, exist_ok=True)
-            locks.enter_context(alone(folder))
-        for file, _ in missing:
-            fetch(session, file, patience)
+        if missing:
+            needed = check_room(missing, models_dir, '--models_dir')
+            print(f'{len(missing)} files to fetch, {amount(needed)}.', flush=True)
+            fetch_files(session, [file for file, _ in missing], patience)
 
 
 # ---- the command

@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import errno
 import inspect
+import keyword
 import os
 import sys
 import tempfile
@@ -28,6 +29,11 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
     def __init__(self, prog):
         super().__init__(prog, max_help_position=34, width=110)
+
+    def _get_help_string(self, action):
+        """A default of nothing, or one that the help itself explains, is not shown."""
+        said = action.default is None or action.default in ([], '') or 'default:' in action.help
+        return action.help if said else super()._get_help_string(action)
 
 
 def run(main):
@@ -85,9 +91,12 @@ def read_line(prompt):
 def run_fire(function):
     """run, for a script whose flags are a function's arguments (python-fire). Unknown flags are told before anything runs."""
     known = list(inspect.signature(function).parameters)
-    for word in sys.argv[1:]:
+    for i, word in enumerate(sys.argv):
         name = word[2:].split('=')[0].replace('-', '_')
-        if word.startswith('--') and name and not {name, name.removeprefix('no')} & {*known, 'help'}:
+        if word.startswith('--') and keyword.iskeyword(name):           # --with: an argument of Python cannot have this name
+            name += '_'
+            sys.argv[i] = '--' + '='.join([name, *word.split('=')[1:]])
+        if i and word.startswith('--') and name and not {name, name.removeprefix('no')} & {*known, 'help'}:
             near = difflib.get_close_matches(name, known, 1)
             sys.exit(fail(f'error: there is no flag --{name}{f", did you mean --{near[0]}?" if near else ";"} --help shows those there are.', 2))
     run(lambda: fire.Fire(function))

@@ -1,5 +1,4 @@
 """download_model.py against a server of our own that cuts, stalls, lies and refuses."""
-import base64
 import gzip
 import hashlib
 import json
@@ -9,10 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import namedtuple
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
@@ -20,108 +17,12 @@ import requests
 import download_model
 from conftest import ROOT, fails_clearly, run_script
 from download_model import FILES, META, VOCABULARY, Patience, Unreachable, download
+from src import fetch
 from src.console import UsageError, UserError
 
 DATA = 'model.ckpt.data-00000-of-00001'
 NOWHERE = 'http://127.0.0.1:9/gpt2'                     # the discard port: nobody listens
 QUICK = Patience(pause=0.01, connect=5, stall=1)
-
-Seen = namedtuple('Seen', 'method path range if_range')
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Serves server.files; each GET of a file first uses up one of server.faults[path]:
-
-    ('cut', n) n bytes, then the line is dead    ('stall', n) n bytes, then silence    ('status', code, headers)
-    """
-    protocol_version = 'HTTP/1.1'
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body):
-        server = self.server
-        with server.lock:
-            server.seen.append(Seen(self.command, self.path, self.headers['Range'], self.headers['If-Range']))
-        if self.command in server.refuses:
-            return self.send_error(501)
-        if self.path not in server.files:
-            return self.send_error(404)
-        content = server.files[self.path]
-        fault = server.faults[self.path].pop(0) if body and server.faults.get(self.path) else ('none',)
-        if fault[0] == 'status':
-            return self.send_only(fault[1], fault[2])
-        etag = f'"{server.etags.get(self.path, "v1")}"'
-        headers = {'ETag': etag, **server.headers.get(self.path, {})}
-        wanted = self.headers['Range'] if self.headers['If-Range'] in (None, etag) else None
-        start = int(re.fullmatch(r'bytes=(\d+)-', wanted)[1]) if wanted and server.ranges else 0
-        if start and start >= len(content):
-            return self.send_only(416, {'Content-Range': f'bytes */{len(content)}'})
-        if start:
-            headers['Content-Range'] = f'bytes {start}-{len(content) - 1}/{len(content)}'
-        self.send_response(206 if start else 200)
-        for key, value in {'Content-Length': len(content) - start, **headers}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if not body:
-            return
-        end = start + fault[1] if fault[0] in ('cut', 'stall') else len(content)
-        try:
-            self.wfile.write(content[start:end])
-            self.wfile.flush()
-        except OSError:                                 # asked for the headers only
-            self.close_connection = True
-            return
-        with server.lock:
-            server.sent += len(content[start:end])
-        if fault[0] == 'stall':
-            server.over.wait(10)
-        self.close_connection = fault[0] != 'none'
-
-    def send_only(self, code, headers):
-        self.send_response(code)
-        for key, value in {'Content-Length': 0, **headers}.items():
-            self.send_header(key, value)
-        self.end_headers()
-
-    def log_message(self, *args):
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(('127.0.0.1', 0), Handler)
-        self.url = f'http://127.0.0.1:{self.server_port}/gpt2'
-        self.files, self.faults, self.headers, self.etags = {}, {}, {}, {}
-        self.refuses, self.ranges = (), True
-        self.seen, self.sent, self.lock, self.over = [], 0, threading.Lock(), threading.Event()
-
-    def put(self, model, files):
-        """Serve {name: bytes} as /gpt2/<model>/<name>, with Content-MD5 as Azure has it."""
-        for name, content in files.items():
-            path = f'/gpt2/{model}/{name}'
-            self.files[path] = content
-            self.headers[path] = {'Content-MD5': base64.b64encode(hashlib.md5(content).digest()).decode()}
-
-    def bodies(self, name=''):
-        return [seen for seen in self.seen if seen.method == 'GET' and seen.path.endswith(name)]
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
-        thread.start()
-        yield server
-        server.over.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope='session')
@@ -341,9 +242,9 @@ def test_a_server_that_asks_for_an_hour(server, model, tmp_path):
 def test_retry_after_as_a_date():
     response = requests.Response()
     response.headers['Retry-After'] = time.strftime('%a, %d %b %Y %H:%M:%S GMT', time.gmtime(time.time() + 90))
-    assert 85 < download_model.retry_after(response) <= 90
+    assert 85 < fetch.retry_after(response) <= 90
     response.headers['Retry-After'] = 'soon'
-    assert download_model.retry_after(response) == 0
+    assert fetch.retry_after(response) == 0
 
 
 # ---- the part file
@@ -386,10 +287,10 @@ def test_416_starts_over(server, model, tmp_path):
     assert [seen.range for seen in server.bodies(DATA)] == ['bytes=1000-', None]
 
 
-@pytest.mark.skipif(not download_model.fcntl, reason='no locks here')
+@pytest.mark.skipif(not fetch.fcntl, reason='no locks here')
 def test_two_downloads_do_not_write_to_one_folder(server, model, tmp_path):
     os.makedirs(tmp_path / '355M')
-    with download_model.alone(tmp_path / '355M'):
+    with fetch.alone(tmp_path / '355M'):
         with pytest.raises(UserError, match='another download'):
             download(['355M'], tmp_path, server.url, QUICK)
     download(['355M'], tmp_path, server.url, QUICK)

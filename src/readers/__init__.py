@@ -1,0 +1,172 @@
+"""Chat exports and dialogue datasets -> conversations. One file here is one format; adding a format means adding a file.
+
+    recognise: each format's sniff looks at a Source    -> the format that fits best
+    group:     the files of one thread, from all exports -> one call of read
+    read:      Sources                                   -> Threads, oldest message first; what is dropped is told to the Tally
+
+A format's module has
+
+    NAME                    what --format calls it
+    sniff(source)           -> (score, why): 1 certain, 0.5 readable, 0 something else; why, in a few words, either way
+    group(source)           -> a key; sources of one key are read together (optional: by default each file is read alone)
+    read(sources, tally)    -> iterator of Thread
+
+Every record of the files is either a turn of a Thread or dropped with a reason: read + dropped = records.
+"""
+import functools
+import importlib
+import os
+import pkgutil
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ..console import UsageError, UserError
+from ..dialogue import Conversation, Turn
+from ..source import DAMAGE, Export, _short
+
+# Reasons to drop a record; a format may have its own beside these.
+SYSTEM, MEDIA, DELETED, UNREADABLE, EMPTY, BOT, DUPLICATE = (
+    'system lines', 'media without words', 'deleted messages', 'unreadable', 'empty', 'bots', 'duplicates')
+
+READABLE = 0.5                                          # the score from which a file is taken for a format
+OTHER = frozenset('.jpg .jpeg .png .gif .webp .heic .bmp .svg .mp4 .mov .avi .mkv .webm .3gp .mp3 .m4a .aac .ogg .oga .opus .wav .amr '
+                  '.pdf .vcf .css .js .ico .ttf .woff .woff2 .thumb .tgs .srt .docx .xlsx .pptx .doc .xls .ppt .apk .exe .db .sqlite'.split())
+
+
+@dataclass
+class Thread(Conversation):
+    """The messages of one chat, oldest first: a Conversation with what is known of where it comes from."""
+    title: str = ''                                     # as the export calls the chat; '' when it does not
+    group: bool | None = None                           # more than two people; None: judge by who speaks
+    unit: str | None = None                             # what must not be torn apart by a split: a Reddit post, an episode
+    split: str | None = None                            # 'train', 'validation' or 'test', where the dataset says
+    score: float | None = None                          # of a Reddit reply
+    records: int | None = None                          # records of the file in it; None: one a turn
+    format: str = ''                                    # filled in by `read`
+
+
+@dataclass
+class Tally:
+    """What became of the records: read + sum(dropped.values()) = records. broken: [(path, why)]; notes: what the user should know."""
+    read: int = 0
+    dropped: Counter = field(default_factory=Counter)
+    broken: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+
+    @property
+    def records(self):
+        return self.read + sum(self.dropped.values())
+
+    def drop(self, reason, n=1):
+        """n records are no turns, and why."""
+        if n:
+            self.dropped[reason] += n
+
+    def damaged(self, source, error):
+        """A file, or the rest of it, cannot be read."""
+        self.broken.append((source.path, _short(error)))
+
+    def note(self, sentence):
+        """A choice that was made for the user; told once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+
+@functools.cache
+def formats():
+    """{NAME: module}, whatever lies in this folder."""
+    modules = (importlib.import_module(f'{__name__}.{info.name}') for info in pkgutil.iter_modules(__path__))
+    return {module.NAME: module for module in modules if hasattr(module, 'NAME')}
+
+
+def get_format(name):
+    """NAME -> module. Raises UsageError naming those there are."""
+    if name not in formats():
+        raise UsageError(f'there is no format {name!r}; there are {", ".join(formats())}.')
+    return formats()[name]
+
+
+def closest(source):
+    """[(score, NAME, why)] of every format for a file, best first. Raises what damaged files raise."""
+    return sorted(((*module.sniff(source), name) for name, module in formats().items()), key=lambda found: (-found[0], found[2]))
+
+
+@dataclass
+class Plan:
+    """What will be read: groups [(module, [Source])] in the order of the inputs; and what will not, [(path, why)]."""
+    groups: list
+    unknown: list                                       # files in no known format
+    others: list                                        # files that are no chats: media, settings
+
+    @property
+    def size(self):
+        """Bytes to read."""
+        return sum(source.size for _, sources in self.groups for source in sources)
+
+
+def plan(exports, format=None):
+    """Look at every file of the exports. format: the NAME of the only one to consider, for files the user names even unrecognised."""
+    groups, unknown, others = {}, [], []
+    for export in exports:
+        unknown += export.refused
+        for source in export.sources.values():
+            if source.suffix in OTHER and not export.is_file:
+                others.append(source.path)
+                continue
+            try:
+                if format and export.is_file:
+                    score, module = 1, get_format(format)
+                elif format:
+                    module = get_format(format)
+                    score, why = module.sniff(source)
+                else:
+                    ranking = closest(source)
+                    score, module = ranking[0][0], formats()[ranking[0][2]]
+                    why = '; '.join(f'{name}: {reason}' for close, reason, name in ranking[:3] if close > 0) or 'nothing in it looks like a chat'
+            except DAMAGE as error:
+                score, why = -1, f'it cannot be read ({_short(error)})'
+            if score >= READABLE:
+                key = module.group(source) if hasattr(module, 'group') else source.path
+                groups.setdefault((module.NAME, key), (module, []))[1].append(source)
+            elif export.is_file or score < 0:
+                unknown.append((source.path, why))
+            else:
+                others.append(source.path)
+    return Plan(list(groups.values()), unknown, others)
+
+
+def read_group(module, sources, tally):
+    """Yield the Threads of one group; damage ends the group and is told to the tally, what was read before counts."""
+    try:
+        for thread in module.read(sources, tally):
+            tally.read += len(thread.turns) if thread.records is None else thread.records
+            thread.format, thread.title = module.NAME, _clean(thread.title)
+            thread.turns = [turn if turn.text.isascii() and turn.speaker.isascii() else Turn(_clean(turn.speaker), _clean(turn.text), turn.time)
+                            for turn in thread.turns]
+            if thread.turns:
+                yield thread
+    except DAMAGE as error:
+        tally.damaged(sources[0], error)
+
+
+def _clean(text):
+    """A text whose surrogates, of which JSON may hold halves, are characters; a lone half becomes U+FFFD."""
+    try:
+        text.encode('utf-8')
+        return text
+    except UnicodeEncodeError:
+        return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
+
+
+def read(path, format=None, encoding=None):
+    """A file, folder or archive -> iterator of Threads (Conversations). Damaged files in it are passed over.
+
+    Raises UserError when nothing in it is in a known format, naming the formats that came closest.
+    """
+    found = plan([Export(os.fspath(path), encoding)], format)
+    if not found.groups:
+        if found.unknown:
+            raise UserError(f'{found.unknown[0][0]} is in no format that is known here ({found.unknown[0][1]}).')
+        raise UserError(f'{path} holds no chats.')
+    for module, sources in found.groups:
+        yield from read_group(module, sources, Tally())

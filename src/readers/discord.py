@@ -1,0 +1,177 @@
+"""Discord, as DiscordChatExporter writes it: a .json or .csv a channel, thread or private chat, oldest message first.
+
+    {"guild": {"id": "10", "name": "Book club"},
+     "channel": {"id": "20", "type": "GuildTextChat", "categoryId": "11", "category": "Talk", "name": "general", "topic": null},
+     "dateRange": {"after": null, "before": null}, "exportedAt": "2023-05-02T10:00:00+00:00",
+     "messages": [
+       {"id": "900", "type": "Reply", "timestamp": "2020-08-09T12:30:00.123+00:00", "timestampEdited": null, "content": "me too :blobcat:",
+        "author": {"id": "5", "name": "mara", "discriminator": "0000", "nickname": "Mara", "isBot": false, "roles": []},
+        "attachments": [], "embeds": [], "stickers": [], "reactions": [], "mentions": [], "reference": {"messageId": "899"}}],
+     "messageCount": 1}
+
+    AuthorID,Author,Date,Content,Attachments,Reactions
+    "5","mara#0420","09-Aug-20 12:30 PM","me ""too"" :blobcat:","https://cdn.example.org/cat.png","❤️ (1)"
+
+- Only the types Default and Reply are people's words; the others (Call, GuildMemberJoin, 20, ...) are lines of Discord's own.
+- People are their ids: nicknames differ from server to server, and older versions give a name only.
+- A CSV has neither type nor isBot: Discord's own lines are known by their whole sentence, bots not at all.
+- The dates of a CSV are ISO 8601 in newer versions; before that day-month-year, then month/day/year, of the machine that exported.
+- A long channel is in parts: `general [20].json`, `general [20] [part 2].json`, ..., `general [20] [part 10].json`.
+- Mentions and custom emoji stay as the exporter wrote them: @Mara, :blobcat:.
+- `--reverse` exports are newest first.
+"""
+import csv
+import json
+import re
+from datetime import datetime, timedelta
+
+from ..dialogue import Turn
+from ..source import DAMAGE
+from . import BOT, EMPTY, MEDIA, SYSTEM, UNREADABLE, Thread
+from .telegram import FORWARDED, Speakers, whole
+
+NAME = 'discord'
+
+HEADER = re.compile(r'AuthorID,Author,Date,Content,Attachments(?:,Reactions)?\r?\n')
+PART = re.compile(r' \[part (\d{1,9})\](?=\.\w+$)', re.A)
+
+FIELDS = {key: re.compile(rf'"{key}"\s*:\s*(?={bracket})') for key, bracket in (('guild', r'\{'), ('channel', r'\{'), ('messages', r'\['))}
+GROUP = {'DirectTextChat': False, 'DirectGroupTextChat': True}              # in a server: judged by who speaks
+
+OWN_LINES = re.compile(r'Added .{1,100} to the group\.|Removed .{1,100} from the group\.|Left the group\.|(?:Added|Removed) a recipient\.'
+                       r'|Started a call that lasted [\d,]+ minutes?\.|Changed the channel (?:icon\.|name\.|name: .{1,150})'
+                       r'|Pinned a message\.|Started a thread\.|Joined the server\.')
+
+ISO = re.compile(r'(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)? ?(?:Z|([+-])(\d\d):?(\d\d))?', re.A)
+MONTHS = {month: i for i, month in enumerate('Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(), 1)}
+OLD_DATE = re.compile(rf'(?:(\d\d?)-({"|".join(MONTHS)})-|(\d\d?)/(\d\d?)/)(\d{{4}}|\d\d) (\d\d?):(\d\d)(?::(\d\d))?(?:[ \u202f]?([AP])M)?', re.A)
+EPOCH, MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
+
+
+def sniff(source):
+    if source.suffix == '.csv':
+        if HEADER.match(source.start):
+            return 1, 'columns AuthorID, Author, Date, Content'
+        return (0.3, 'no AuthorID: export it again by a newer version') if re.match('Author[,;]Date[,;]', source.start) else (0, 'other columns')
+    if source.suffix != '.json':
+        return 0, 'not a .json or .csv'
+    found = [key for key, pattern in FIELDS.items() if pattern.search(source.start)]
+    if len(found) == 3:
+        return 1, 'guild, channel and messages'
+    return (0.3, f'only {" and ".join(found)} of guild, channel and messages') if 'channel' in found else (0, 'no guild and channel')
+
+
+def group(source):
+    """The parts of a channel go together."""
+    return PART.sub('', source.path)
+
+
+def read(sources, tally):
+    speakers, turns = Speakers(), []
+    sources = sorted(sources, key=lambda source: (int((PART.search(source.name) or [0, 1])[1]), source.path))
+    for source in sources:
+        judge, records = (_row, _rows(source)) if source.suffix == '.csv' else (_turn, source.json_items('messages.item'))
+        try:
+            for record in records:
+                found = judge(record, speakers)
+                if isinstance(found, Turn):
+                    turns.append(found)
+                else:
+                    tally.drop(found)
+        except (*DAMAGE, csv.Error) as error:
+            tally.damaged(source, error)
+    times = [turn.time for turn in turns if turn.time is not None]
+    if len(times) < len(turns):
+        tally.note('The Date column of a Discord CSV is in a form that is not known here: those messages are read without a time.')
+    if sources[0].suffix == '.csv':
+        tally.note('A Discord CSV does not say who is a bot: bots are read like people. A JSON export says it.')
+    if times and times[0] > times[-1]:
+        turns.reverse()
+    yield _thread(sources[0], turns)
+
+
+def _thread(source, turns):
+    """The Thread of these turns, as the first file describes the channel."""
+    if source.suffix == '.csv':
+        return Thread(turns, title=PART.sub('', source.name).removesuffix('.csv'))
+    guild, channel = _object(source, 'guild'), _object(source, 'channel')
+    kind = str(channel.get('type'))
+    names = [channel.get('name')] if kind in GROUP else [guild.get('name'), channel.get('name')]
+    return Thread(turns, title=' / '.join(whole(name) for name in names if isinstance(name, str)), group=GROUP.get(kind))
+
+
+def _object(source, key):
+    """The object of this name before the messages, or {}."""
+    found = FIELDS[key].search(source.start)
+    try:
+        return json.JSONDecoder().raw_decode(source.start, found.end())[0] if found else {}
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _turn(message, speakers):
+    """A message as a Turn, or why it is none."""
+    if not isinstance(message, dict):
+        return UNREADABLE
+    kind, content, author = message.get('type'), message.get('content'), message.get('author')
+    if not isinstance(kind, str) or not isinstance(content, str) or not isinstance(author, dict):
+        return UNREADABLE
+    if author.get('isBot') is True:
+        return BOT
+    if kind not in ('Default', 'Reply'):
+        return SYSTEM
+    key, name, time = author.get('id'), author.get('nickname') or author.get('name'), iso_time(message.get('timestamp'))
+    if not isinstance(key, str) or not isinstance(name, str) or not name or time is None:
+        return UNREADABLE
+    if not content.strip():
+        if message.get('forwardedMessage'):
+            return FORWARDED
+        return MEDIA if any(message.get(kind) for kind in ('attachments', 'embeds', 'stickers')) else EMPTY
+    return Turn(speakers.name(key, name), content.replace('\r\n', '\n'), time)
+
+
+def _rows(source):
+    """Yield the rows of a CSV below its header."""
+    with source.text(newline='') as file:
+        rows = csv.reader(file)
+        next(rows, None)
+        yield from filter(None, rows)
+
+
+def _row(row, speakers):
+    """A row as a Turn, or why it is none."""
+    if len(row) not in (5, 6) or not row[0] or not row[1]:
+        return UNREADABLE
+    key, name, date, content, attachments = row[:5]
+    if OWN_LINES.fullmatch(content):
+        return SYSTEM
+    if not content.strip():
+        return MEDIA if attachments else EMPTY
+    return Turn(speakers.name(key, name), content.replace('\r\n', '\n'), _date(date))
+
+
+def iso_time(text):
+    """2020-08-09T12:30:00.123+00:00 -> milliseconds since 1970, or None; without a zone it is taken as UTC."""
+    found = ISO.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        return None
+    year, month, day, hour, minute, second, fraction, sign, zone, zone_minutes = found.groups()
+    try:
+        time = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0)) - EPOCH
+    except ValueError:
+        return None
+    away = (int(zone) * 60 + int(zone_minutes)) * 60_000 if zone else 0
+    return time // MILLISECOND + int((fraction or '').ljust(3, '0')[:3]) + (away if sign == '-' else -away)
+
+
+def _date(text):
+    """A date of a CSV -> milliseconds, or None: ISO 8601, 09-Aug-20 12:30 PM, 8/9/2020 12:30 PM."""
+    found = OLD_DATE.fullmatch(text)
+    if not found:
+        return iso_time(text)
+    day, month = (found[1], MONTHS[found[2]]) if found[1] else (found[4], found[3])
+    hour = int(found[6]) % 12 + 12 * (found[9] == 'P') if found[9] else int(found[6])
+    try:
+        return (datetime(int(found[5]) + 2000 * (len(found[5]) == 2), int(month), int(day), hour, int(found[7]), int(found[8] or 0)) - EPOCH) // MILLISECOND
+    except ValueError:
+        return None

@@ -1,0 +1,93 @@
+"""Scripts of plays, films and series as CSV: a row a line, with who says it.
+
+    index,season no.,episode no.,episode name,name,line
+    0,1,1,Pilot,Nora,"Wait, is that the last train?"
+    2,1,1,Pilot,Ben,It was.                              the index may have gaps
+
+- Columns go by their names, in any order: one of SPEAKER, one of WORDS, and perhaps a season, an episode and its name.
+- The order of the rows is the order of the lines. An episode is a thread and is never torn apart; without episodes the file is one.
+"""
+import csv
+import io
+import re
+from pathlib import PurePath
+
+from ..dialogue import Turn
+from . import EMPTY, UNREADABLE, Thread
+
+NAME = 'script'
+
+SPEAKER = ('character', 'character name', 'raw character text', 'speaker', 'speaker name', 'role', 'name')
+WORDS = ('line', 'lines', 'line text', 'dialogue', 'dialog', 'spoken words', 'utterance', 'sentence', 'quote', 'words', 'text')
+SEASON = ('season', 'season no', 'season number', 'season id')
+EPISODE = ('episode', 'episode no', 'episode number', 'episode id')
+TITLE = ('episode name', 'episode title')
+COMMON = {'name', 'role', 'sentence', 'quote', 'words', 'text'}         # columns that other tables have too
+
+
+def sniff(source):
+    if source.suffix not in ('.csv', '.tsv'):
+        return 0, 'not a .csv'
+    try:
+        rows = csv.reader(io.StringIO(source.start, newline=''), delimiter=_delimiter(source))
+        header, row = next(rows, []), next(rows, None)
+    except csv.Error:
+        return 0, 'no table that can be read'
+    speaker, words, *episode = _columns(header)
+    if speaker is None or words is None:
+        score = 0 if speaker is words else 0.2
+        return score, f'no column of {"speakers" if speaker is None else "lines"}, such as {"name" if speaker is None else "line"}'
+    why = f'columns {header[speaker]} and {header[words]}'
+    if not row:
+        return 0.3, f'{why}, but no rows'
+    if any(column is not None for column in episode):
+        return 1, f'{why}, and of episodes'
+    return (0.6 if {_plain(header[speaker]), _plain(header[words])} <= COMMON else 0.9), why
+
+
+def read(sources, tally):
+    for source in sources:
+        thread = None
+        with source.text(newline='') as file:
+            rows = csv.reader(file, delimiter=_delimiter(source))
+            try:
+                header = next(rows, [])
+                speaker, words, season, episode, title = _columns(header)
+                if speaker is None or words is None:
+                    raise ValueError('it has no columns of speakers and lines')
+                for row in rows:
+                    if len(row) != len(header):
+                        if row:
+                            tally.drop(UNREADABLE)
+                        continue
+                    name = '' if title is None else row[title].strip()
+                    unit = '/'.join(row[column].strip() for column in (season, episode) if column is not None) or name or None
+                    if thread is None or (unit, name) != (thread.unit, thread.title):
+                        if thread:
+                            yield thread
+                        thread = Thread(title=name, unit=unit)
+                    who, line = row[speaker].strip(), row[words].strip()
+                    if who and line:
+                        thread.turns.append(Turn(who, line.replace('\r\n', '\n')))
+                    else:
+                        tally.drop(EMPTY)
+            except csv.Error as error:                  # no ValueError
+                tally.damaged(source, error)
+        if thread:
+            yield thread
+
+
+def _columns(header):
+    """Where the speaker, the words, the season, the episode and its name stand in a row, each None where there is none."""
+    names = [_plain(name) for name in header]
+    return [next((names.index(name) for name in choices if name in names), None) for choices in (SPEAKER, WORDS, SEASON, EPISODE, TITLE)]
+
+
+def _plain(name):
+    """`Season No.` -> `season no`"""
+    return ' '.join(re.findall(r'[a-z]+', name.lower()))
+
+
+def _delimiter(source):
+    """What stands between the columns, by the first line."""
+    return max(',;\t', key=source.start.split('\n', 1)[0].count)
