@@ -9,21 +9,24 @@ PY := .venv/bin/python
 .PHONY: demo chat test bench
 
 demo: .venv/installed
-	@echo; echo "== 1. Text becomes tokens"
-	$(PY) encode.py demo/chats demo/chats.npz --model_name demo
-	@echo; echo "== 2. A small model learns from them (about two minutes; random weights, so it starts from nothing)"
-	$(PY) train.py --dataset demo/chats.npz --val_dataset demo/validation.txt --model_name demo --run_name demo \
-	    --restore_from scratch --learning_rate 3e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 4 --stop_after 2001 --val_every 500 \
-	    --val_batch_size 8 --val_batch_count 8 --save_every 0 --sample_every 0 --print_every 100 --seed 1
-	@echo; echo "== 3. It makes up a conversation among friends"
-	$(PY) src/generate_unconditional_samples.py --run_name demo --nsamples 1 --length 200 --temperature 0.8 --top_k 40 --seed 1
-	@echo; echo "== 4. It answers as Mara"
+	@echo; echo "== 1. Exports of Messenger, WhatsApp and Telegram become one text"
+	$(PY) import_chats.py demo/exports --out demo/chats.txt --validation 0.07
+	@echo; echo "== 2. Text becomes tokens"
+	$(PY) encode.py demo/chats.txt demo/chats.npz --model_name demo
+	@echo; echo "== 3. A small model learns from them (about two minutes; random weights, so it starts from nothing)"
+	$(PY) train.py --dataset demo/chats.npz --val_dataset demo/chats.validation.txt --model_name demo --run_name demo --windows turns \
+	    --restore_from scratch --learning_rate 3e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 8 --stop_after 1001 --val_every 250 \
+	    --val_batch_size 8 --val_batch_count 12 --save_every 0 --sample_every 0 --print_every 100 --seed 1
+	@echo; echo "== 4. It makes up a conversation among friends"
+	$(PY) src/generate_unconditional_samples.py --run_name demo --nsamples 1 --temperature 0.7 --top_k 40 --seed 1
+	@echo; echo "== 5. It answers as Mara"
 	$(PY) chatter.py --run_name demo --me Theo --as Mara --temperature 0.6 --seed 1 < demo/theo_says.txt
 	@echo; echo "Talk to it yourself:   make chat"
 	@echo "With GPT-2 itself, and your own chats (a GPU helps):"
 	@echo "    $(PY) download_model.py 124M"
-	@echo "    $(PY) encode.py your_chats.txt chats.npz"
-	@echo "    $(PY) train.py --dataset chats.npz"
+	@echo "    $(PY) import_chats.py your_exports --out corpus.txt"
+	@echo "    $(PY) encode.py corpus.txt corpus.npz"
+	@echo "    $(PY) train.py --dataset corpus.npz --windows turns"
 	@echo "    $(PY) chatter.py --run_name run1"
 
 chat: .venv/installed

@@ -21,9 +21,9 @@ def parse_arguments():
     add = parser.add_argument_group('with whom').add_argument
     add('--run_name', metavar='NAME', help='a run of train.py, in checkpoint/')
     add('--model_name', default='124M', metavar='NAME', help='a model, in models/, or a folder; not used with --run_name')
-    add('--me', metavar='NAME', help='who you are; default: the second most talkative in the training data, or You')
-    add('--as', dest='answerer', metavar='NAME', help='who answers; default: the most talkative in the training data, or Friend')
-    add('--style', metavar='STYLE', help='how turns are written: name, timestamp, said, dialogpt; default: as in the training data, or name')
+    add('--me', metavar='NAME', help='who you are; default: the most talkative other person in the training data, or You')
+    add('--as', dest='answerer', metavar='NAME', help='who answers; default: who was learnt (train.py --learn_from), the most talkative in the training data, or Friend')
+    add('--style', metavar='STYLE', help='how turns are written: name, timestamp, said, dialogpt, tokens, s; default: as in the training data, or name')
     add('--models_dir', default='models', metavar='PATH', help='the folder of the models')
     add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
 
@@ -48,14 +48,15 @@ def open_session(args, place):
     enc = encoder.get_encoder(folder)
     hparams, params = checkpoint.load(place)
     known = checkpoint.read_dialogue(folder) or {'style': 'name', 'speakers': []}
-    names = known['speakers'] or (list(dialogue.DIALOGPT_SPEAKERS) if known['style'] == 'dialogpt' else ['Friend', 'You'])
+    style = dialogue.get_style(args.style or known['style'])
+    names = ([known['learnt']] if 'learnt' in known else []) + known['speakers'] or ['Friend', 'You']
     answerer = args.answerer or next((name for name in names if name != args.me), 'Friend')
     me = args.me or next((name for name in names if name != answerer), 'You')
     for name in (me, answerer):
-        if known['speakers'] and name not in known['speakers']:
+        if known['speakers'] and name not in known['speakers'] and style.speakers is None:
             print(f'({name} is not in the training data: {", ".join(known["speakers"][:10])} are)')
     return chat.ChatSession(
-        sample.Generator(hparams, params), enc, dialogue.get_style(args.style or known['style']), me=me, answerer=answerer,
+        sample.Generator(hparams, params), enc, style, me=me, answerer=answerer, last_time=known.get('last_time'),
         temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, length=args.length,
         max_turns=args.max_turns, seed=args.seed)
 

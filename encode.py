@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pack text into token chunks (.npz) that train.py reads many times faster than text.
+"""Pack text into token chunks (.npz) that train.py reads many times faster than text; of conversations, with whose each token is.
 
     python encode.py corpus.txt corpus.npz
     python encode.py chats/ corpus.npz --model_name 355M
@@ -23,6 +23,8 @@ def parse_arguments():
     parser.add_argument('--encoding', default='utf-8', help='the encoding of the text')
     parser.add_argument('--legacy_endoftext', action='store_true',
                         help='write <|endoftext|> as seven ordinary tokens, as the original did, not as the one token that GPT-2 knows')
+    parser.add_argument('--plain', action='store_true',
+                        help='write tokens only, as the original and its forks read them, also of conversations (train.py then knows nothing of who speaks)')
     return parser.parse_args()
 
 
@@ -31,13 +33,13 @@ def main():
     enc = get_encoder(args.model_name, args.models_dir)
     print('Reading files')
     with tqdm(unit='B', unit_scale=True, disable=None) as bar:
-        corpus = dataset.Corpus(enc, args.in_text, args.combine, args.encoding, args.legacy_endoftext, progress=bar.update)
+        corpus = dataset.Corpus(enc, args.in_text, args.combine, args.encoding, args.legacy_endoftext, progress=bar.update, plain=args.plain)
         bar.reset(total=corpus.size)
         print('Writing', args.out_npz)
         n_tokens, n_chunks = dataset.write_npz(args.out_npz, corpus)
     print(f'{n_tokens} tokens in {n_chunks} chunk{"s" * (n_chunks != 1)}')
     if corpus.dialogue:
-        speakers = corpus.dialogue['speakers']
+        speakers = dataset.ranked(corpus.dialogue)
         print(f'conversations in the style "{corpus.style.name}" between {", ".join(speakers[:8])}{" ..." if len(speakers) > 8 else ""}')
 
 

@@ -11,6 +11,7 @@ import argparse
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 from tqdm import tqdm
@@ -29,6 +30,11 @@ def parse_arguments():
     add('--encoding', default='utf-8', help='the encoding of text input, and of the samples written')
     add('--legacy_endoftext', action='store_true', help='<|endoftext|> in text input as seven ordinary tokens, as the original had it')
     add('--seq_len', type=int, metavar='TOKENS', help='length of a training window; default: n_ctx of the model, or what the data allows')
+    add('--windows', choices=['tokens', 'turns'], default='tokens',
+        help='tokens: random slices, as the original has them; turns: a reply with as many whole turns before it as fit, of one conversation')
+    add('--max_turns', type=console.count, default=0, metavar='N', help='with --windows turns: turns before the reply, at most; 0: all that fit')
+    add('--learn_from', metavar='NAME', help='count only the words of this speaker in the loss; replies: every turn but the first of a conversation; default: everyone')
+    add('--show_batch', action='store_true', help='print one batch with the learnt tokens marked, and stop')
 
     add = parser.add_argument_group('optimization').add_argument
     add('--batch_size', type=console.positive_int, default=1, metavar='WINDOWS', help='windows in a batch')
@@ -90,18 +96,19 @@ class Run:
         args = self.args
         self.seed = sample.fresh_seed() if args.seed is None else args.seed
         continues = args.restore_from not in ('fresh', 'scratch') and checkpoint.latest(self.directory) is not None
-        own_model = continues and args.model_name is None and os.path.isfile(os.path.join(self.directory, 'hparams.json'))
-        model_folder = self.directory if own_model else files.model_folder(args.model_name or '124M', args.models_dir)
+        model_folder = self._model_folder(continues)
         self.enc = encoder.get_encoder(model_folder)
         params, prefix = self._weights(model_folder)
 
         print('Loading dataset...')
-        self.sampler, dialogue = self._data(args.dataset, args.seed)
+        loaded = self._data(args.dataset)
+        self.sampler = loaded.sampler(args.seed, args.windows, args.learn_from, args.max_turns)
         self.seq_len = dataset.window(self.sampler, self.hparams.n_ctx, args.seq_len)
+        params = self._extend(params, loaded)
         self.batches = dataset.Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise)
         print('dataset has', self.sampler.total_size, 'tokens')
         if args.val_every:
-            self.val_sampler = self._data(args.val_dataset, seed=1)[0] if args.val_dataset else self.sampler
+            self.val_sampler = (self._data(args.val_dataset) if args.val_dataset else loaded).sampler(1, args.windows, args.learn_from, args.max_turns)
 
         self.trainer = trainer.Trainer(
             self.hparams, params, optimizer=args.optimizer, beta=args.beta, beta2=args.beta2,
@@ -110,9 +117,24 @@ class Run:
             only_transformer_layers=args.only_train_transformer_layers)
         if prefix and continues and os.path.samefile(os.path.dirname(prefix) or '.', self.directory):
             self._resume(prefix)
-        checkpoint.copy_vocabulary(model_folder, self.directory)
-        if dialogue:
-            checkpoint.write_dialogue(self.directory, dialogue)
+        if args.show_batch:
+            return
+        checkpoint.copy_vocabulary(model_folder, self.directory, (loaded.dialogue or {}).get('special_tokens', {}))
+        checkpoint.write_dialogue(self.directory, loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from))
+
+    def _model_folder(self, continues):
+        """Where vocabulary and hparams.json lie: in the run itself where it goes on, else in the model."""
+        from src.model import HParams
+        args = self.args
+        if not (continues and all(os.path.isfile(os.path.join(self.directory, name)) for name in ('hparams.json', 'encoder.json', 'vocab.bpe'))):
+            return files.model_folder(args.model_name or '124M', args.models_dir)
+        if args.model_name is not None:
+            model_folder = files.model_folder(args.model_name, args.models_dir)
+            named, own = HParams.read(model_folder), HParams.read(self.directory)
+            if replace(named, n_vocab=own.n_vocab, type_tokens=own.type_tokens) != own or named.n_vocab > own.n_vocab:      # a run may add tokens
+                raise UserError(f'{self.directory} is a model of {own.to_json()} but {model_folder} is one of {named.to_json()}: '
+                                'give the --model_name that the run was made from, or another --run_name.')
+        return self.directory
 
     def _weights(self, model_folder):
         """The weights that --restore_from names, and the checkpoint they come from (None: random ones). Sets self.hparams."""
@@ -134,12 +156,26 @@ class Run:
                             'give the --model_name that the run was made from, or another --run_name.')
         return params, prefix
 
-    def _data(self, path, seed):
+    def _data(self, path):
+        """What lies at `path`, as a dataset.Loaded."""
         from src import dataset
         with tqdm(unit='B', unit_scale=True, leave=False, disable=None) as bar:
-            chunks, dialogue = dataset.load_corpus(self.enc, path, self.args.combine, self.args.encoding,
-                                                   self.args.legacy_endoftext, progress=bar.update)
-        return dataset.Sampler(chunks, seed), dialogue
+            return dataset.load_corpus(self.enc, path, self.args.combine, self.args.encoding, self.args.legacy_endoftext, progress=bar.update)
+
+    def _extend(self, params, loaded):
+        """The weights with an embedding for each special token that the conversations bring. Sets self.enc and self.hparams."""
+        from src import dialogue, model
+        self.enc = loaded.enc
+        style = dialogue.get_style(loaded.dialogue['style']) if loaded.dialogue else dialogue.Style
+        types = tuple(self.enc.special_tokens[name] for name in style.type_tokens)
+        if self.enc.n_vocab <= self.hparams.n_vocab and types == self.hparams.type_tokens:
+            return params
+        if self.args.only_train_transformer_layers:
+            raise UsageError(f'the style "{style.name}" brings new tokens, whose embeddings must be learnt: leave out --only_train_transformer_layers.')
+        n_vocab = max(self.hparams.n_vocab, self.enc.n_vocab)
+        print(f'The vocabulary grows from {self.hparams.n_vocab} to {n_vocab} tokens: {" ".join(style.special_tokens)}')
+        self.hparams, params = model.extended(self.hparams, params, n_vocab, types, self.seed)
+        return params
 
     def _resume(self, prefix):
         """Counter, optimizer, random state and average as they were when `prefix` was saved."""
@@ -189,6 +225,21 @@ class Run:
             saved = trainer.step_bytes(self.trainer, args.batch_size, self.seq_len, recompute=True)
             print(f'This machine has {there / 1e9:.1f} GB, so it may not fit: --memory_saving_gradients needs {saved / 1e9:.1f} GB, '
                   'a smaller --batch_size (with --accumulate_gradients) or --seq_len less.')
+
+    def show_batch(self):
+        """Print a batch, the learnt tokens green on a terminal, between [[ ]] elsewhere; \u21b5 is a line break."""
+        green, plain = ('\033[32m', '\033[0m') if os.isatty(1) and 'NO_COLOR' not in os.environ else ('[[', ']]')
+        X, labels, weights = self.batches.next()
+        print(f'A batch of {len(X)} windows, {int(weights.sum())} of {X.size} tokens learnt:')
+        for row, (ids, learns) in enumerate(zip(X, weights), 1):
+            last = np.flatnonzero(learns)[-1] + 2               # where padding or unlearnt words may follow
+            print(f'\n======== WINDOW {row} ========')
+            counted = np.concatenate([[False], learns[:-1] > 0])
+            changes = np.flatnonzero(np.diff(counted[:last])) + 1
+            for piece, on in zip(np.split(ids[:last], changes), counted[np.concatenate([[0], changes])]):
+                text = self.enc.decode(piece).replace('\n', '\u21b5\n')
+                print(green + text + plain if on else text, end='')
+            print()
 
     # ---- the loop
 
@@ -292,8 +343,8 @@ class Run:
         from src import dataset
         args = self.args
         self.say('Calculating validation loss...')
-        sampler = dataset.Sampler(self.val_sampler.chunks, seed=1)
-        batches = dataset.Batches(sampler, args.val_batch_size, self.seq_len, self.hparams.n_vocab)
+        self.val_sampler.rng = np.random.default_rng(1)
+        batches = dataset.Batches(self.val_sampler, args.val_batch_size, self.seq_len, self.hparams.n_vocab)
         loss = self.trainer.validate(batches, args.val_batch_count)
         self._record(val_loss=loss)
         self.say(f'[{self.counter} | {time.time() - self.started:2.2f}] validation loss = {loss:2.2f}')
@@ -317,6 +368,8 @@ def main():
     console.import_tensorflow(args.verbose)
     run = Run(args)
     run.load()
+    if args.show_batch:
+        return run.show_batch()
     run.describe()
     return run.loop()
 

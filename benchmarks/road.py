@@ -17,7 +17,8 @@ from importlib import util
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from src import console, files                                      # noqa: E402
+from src import console, corpus, readers                             # noqa: E402
+from src.dialogue import STYLES, Conversation                          # noqa: E402
 
 CHAT = ['hi there', 'how was your day?', 'mine was long and grey', 'what do you do when you are tired?', 'good night']
 
@@ -40,7 +41,8 @@ def make_model(models):
 
 def make_text(path, megabytes=5):
     """The demo's chats, over and over."""
-    text = '\n'.join(open(name, encoding='utf-8').read() for name in files.expand(os.path.join(ROOT, 'demo', 'chats')))
+    exports = os.path.join(ROOT, 'demo', 'exports')
+    text = ''.join(STYLES['name'].render(Conversation(turns)) for thread in readers.read(exports) for turns in corpus.sessions(thread.turns, 6 * corpus.HOUR))
     with open(path, 'w', encoding='utf-8') as file:
         file.write(text * (megabytes * 1_000_000 // len(text) + 1))
 

@@ -1,4 +1,4 @@
-"""Makes models/demo/encoder.json and vocab.bpe: a small byte-level BPE in GPT-2's own file formats, learnt from demo/chats.
+"""Makes models/demo/encoder.json and vocab.bpe: a small byte-level BPE in GPT-2's own file formats, learnt from demo/exports.
 
     python demo/make_vocabulary.py          needs requirements-dev.txt; the files it makes are committed
 
@@ -12,7 +12,7 @@ from tokenizers import ByteLevelBPETokenizer
 
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, root)
-from src import files                                               # noqa: E402
+from src import dialogue, files, readers                            # noqa: E402
 from src.encoder import END_OF_TEXT, bytes_to_unicode               # noqa: E402
 
 N_VOCAB = 2048
@@ -20,7 +20,8 @@ N_VOCAB = 2048
 
 def main():
     tokenizer = ByteLevelBPETokenizer()
-    tokenizer.train(files.expand(os.path.join(root, 'demo', 'chats')), vocab_size=N_VOCAB - 1, min_frequency=2)
+    texts = (dialogue.STYLES['name'].render(thread).replace(END_OF_TEXT, '') for thread in readers.read(os.path.join(root, 'demo', 'exports')))
+    tokenizer.train_from_iterator(texts, vocab_size=N_VOCAB - 1, min_frequency=2)
     merges = [tuple(pair) for pair in json.loads(tokenizer.to_str())['model']['merges']]
     tokens = [*bytes_to_unicode().values(), *(left + right for left, right in merges), END_OF_TEXT]
     if len(tokens) != N_VOCAB or len(set(tokens)) != N_VOCAB:

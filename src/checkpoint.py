@@ -224,17 +224,30 @@ def read_counter(directory):
     return int(text)
 
 
-def copy_vocabulary(model_folder, directory):
-    """Put encoder.json and vocab.bpe of a model into a run folder, so that the run is a model folder itself."""
+def copy_vocabulary(model_folder, directory, special_tokens=()):
+    """Put encoder.json and vocab.bpe of a model into a run folder, so that the run is a model folder itself.
+
+    special_tokens: {name: id} that the run has beside them; they go into its encoder.json.
+    """
     for name in ('encoder.json', 'vocab.bpe'):
         source, target = os.path.join(model_folder, name), os.path.join(directory, name)
         if os.path.isfile(source) and not (os.path.exists(target) and os.path.samefile(source, target)):
             with open(source, 'rb') as original, files.whole(target) as copy:
                 shutil.copyfileobj(original, copy)
+    if special_tokens:
+        path = os.path.join(directory, 'encoder.json')
+        with open(path, encoding='utf-8') as file:
+            tokens = json.load(file)
+        if not special_tokens.items() <= tokens.items():
+            with files.whole(path, 'w', encoding='utf-8') as file:
+                json.dump(tokens | special_tokens, file)
 
 
 def write_dialogue(directory, dialogue):
-    """directory/dialogue.json: {"style": "name", "speakers": ["Mara", "Theo"]}, most talkative first."""
+    """directory/dialogue.json: {"style": "name", "speakers": ["Mara", "Theo"]}, most talkative first; where it is known also "learnt":
+    "Mara", the one whose words were learnt, and "last_time": 1349680890000, of the newest message. None: no dialogue, no file."""
+    if dialogue is None:
+        return remove(os.path.join(directory, 'dialogue.json'))
     with files.whole(os.path.join(directory, 'dialogue.json'), 'w', encoding='utf-8') as file:
         json.dump(dialogue, file, ensure_ascii=False)
 

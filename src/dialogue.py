@@ -8,6 +8,10 @@
     said        Mara said: "You sound tired."
     dialogpt    You sound tired.<|endoftext|>long day<|endoftext|>      a conversation a line, two speakers in turn
                                                                         (Zhang et al. 2020, arXiv:1911.00536, section 3)
+    tokens      <bos> <sp1> You sound tired. <sp2> long day <eos>       a conversation a line; the marks are new tokens of the vocabulary,
+                                                                        and each position also gets its speaker's embedding, its token
+                                                                        type (Wolf et al. 2019, arXiv:1901.08149, section 3)
+    s           <s> You sound tired. </s> long day <|endoftext|>        the same with <s> for the others, </s> for you, and no token types
 
 A message may hold anything. What would read as a mark of ours is escaped by a backslash where it stands, so that parsing
 gives back the very conversation, and nobody can end or forge a turn by what they write:
@@ -15,6 +19,7 @@ gives back the very conversation, and nobody can end or forge a turn by what the
     <|endoftext|> in a message    <\\|endoftext|>         (and <\\| becomes <\\\\|)
     a carriage return             \\r                    (a backslash before an r doubles)
     : \\ newline in a name         \\: \\\\ \\n
+    <sp1> in a message            <\\sp1>                (likewise <bos> <eos> <sp2>, and <s> </s>, where they are marks)
 
 A turn is rendered in three pieces, header + body + close (`Mara:` + ` You sound tired.` + newline). GPT-2's tokenizer
 cuts between them in any case, so ids made piece by piece, as a chat does, are those of the whole text, as encode.py makes
@@ -25,10 +30,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+import regex
+
 from .console import UserError
 from .encoder import END_OF_TEXT
 
-DIALOGPT_SPEAKERS = ('A', 'B')
+CONTINUES = 1 << 30                                     # owner of tokens that go on with a turn begun before the text at hand
 NAME = r'(?:[^\\:\n ]|\\.)[^\\:\n]*(?:\\.[^\\:\n]*)*'     # an escaped name: no bare colon, no blank in front
 
 
@@ -45,18 +53,29 @@ class Conversation:
     turns: list[Turn] = field(default_factory=list)
 
 
+class Tokens(NamedTuple):
+    """A text as token ids [n] int32, and whose each is, [n] int32: k + 1 for the words of names[k] (with what ends their turn),
+    -(k + 1) for the header in front of them, 0 for nobody's, CONTINUES. turns[k]: how many turns names[k] has."""
+    ids: np.ndarray
+    owners: np.ndarray
+    names: list[str]
+    turns: list[int]
+    last_time: int | None                               # of the newest message, where the style writes times
+
+
 # ---- escapes: what a message holds is never mistaken for a mark
 
-def _escape(text):
-    text = re.sub(r'<(\\*)\|endoftext\|>', r'<\\\1|endoftext|>', text)
-    text = re.sub(r'(?<!\\)(\\*)(\r|r)', lambda m: m[1] * 2 + ('\\r' if m[2] == '\r' else 'r'), text)
+def _escape(text, marks=r'\|endoftext\|'):
+    text = re.sub(rf'<(\\*)({marks})>', r'<\\\1\2>', text)
+    if '\r' in text or '\\' in text:
+        text = re.sub(r'(?<!\\)(\\*)(\r|r)', lambda m: m[1] * 2 + ('\\r' if m[2] == '\r' else 'r'), text)
     return text.replace('\n', '\n ')
 
 
-def _unescape(text):
+def _unescape(text, marks=r'\|endoftext\|'):
     text = text.replace('\n ', '\n')
     text = re.sub(r'(?<!\\)(\\+)r', lambda m: '\\' * (len(m[1]) // 2) + ('\r' if len(m[1]) % 2 else 'r'), text)
-    return re.sub(r'<\\(\\*)\|endoftext\|>', r'<\1|endoftext|>', text)
+    return re.sub(rf'<\\(\\*)({marks})>', r'<\1\2>', text)
 
 
 def _escape_name(name):
@@ -77,6 +96,13 @@ def _unescape_name(name):
 class Style:
     """How a turn looks: `name` and the pieces around its words. Subclasses say how."""
     close = '\n'
+    speakers = None                                     # the only names that a style knows; None: any
+    special_tokens = ()                                 # what the vocabulary must have beside <|endoftext|>
+    type_tokens = ()                                    # those of them whose embedding is added to every token of their turns
+    # Where a text may be cut so that its halves have the tokens of the whole. A newline in front of a word is a word of its own, and a
+    # single blank between two words starts the second; not so behind other white space, or behind <|endoftext|>. (?r): the last such place.
+    cuts = (regex.compile(r'(?r)(?<=[^\s>])(?=\n\S)'), regex.compile(r'(?r)(?<=[^\s>])(?= \S)'))
+    ends = re.compile(r'(?:(?<=\n)\n+)?<\|endoftext\|>\n*|(?<=\n)\n+')      # where a conversation ends
 
     def header(self, speaker, time=None):
         """What stands before the words: the prompt that makes the model speak as `speaker`."""
@@ -93,15 +119,6 @@ class Style:
     def pieces(self, turn):
         """[header, body, close] of a turn."""
         return [self.header(turn.speaker, turn.time), self.body(turn.text), self.close]
-
-    def header_ids(self, enc, speaker, time=None):
-        """The token ids that make the model speak as `speaker`."""
-        return enc.encode(self.header(speaker, time))
-
-    def turn_ids(self, enc, turn):
-        """The token ids of a whole turn; <|endoftext|> is the one token wherever it is ours."""
-        header, body, close = self.pieces(turn)
-        return enc.encode(header) + enc.encode(body) + ([enc.eot] if close == END_OF_TEXT else enc.encode(close))
 
     def render(self, conversation):
         """Conversation -> text, its end marked by a line <|endoftext|>."""
@@ -145,28 +162,90 @@ class Style:
         found = re.search(r'\n(?=[^ ])', body)
         return found.start() if found else -1
 
+    # ---- as tokens
+
+    def begin_ids(self, enc):
+        """The tokens in front of a conversation's first turn."""
+        return [] if enc.eot is None else [enc.eot]
+
+    def stop_ids(self, enc):
+        """The tokens that end a turn wherever they come."""
+        return set(self.begin_ids(enc))
+
+    def header_ids(self, enc, speaker, time=None):
+        """The token ids that make the model speak as `speaker`."""
+        return enc.encode(self.header(speaker, time))
+
+    def turn_ids(self, enc, turn):
+        """The token ids of a whole turn."""
+        return [i for piece in self.pieces(turn) for i in enc.encode(piece)]
+
+    def next_speaker(self, enc, ids, time=None, before=None):
+        """Who speaks next when a model writes `ids` where a turn begins (in the style timestamp: behind time_header).
+
+        before: who spoke last. Returns a name; '' where the conversation ends; None where the header is not whole yet, or no header.
+        """
+        stops = self.stop_ids(enc)
+        text = enc.decode([i for i in ids if i not in stops])
+        found = self.starts(self.time_header(time) + text + '\n')
+        if ids and ids[0] in stops or text.startswith('\n'):
+            return ''
+        return _unescape_name(found['name']) if found else None
+
+    def time_header(self, time):
+        """The part of a header that says when, as it stands before the name."""
+        return ''
+
+    def tokenize(self, enc, text):
+        """A text, or a part of one cut at `cut`, -> Tokens. The ids are GPT-2's of the text, with <|endoftext|> where a conversation ends."""
+        found, parts = _Owners(), self.ends.split(text)
+        ids, places, owners, base = [], [], [CONTINUES], 0             # from character places[k] of the joined parts on: owners[k + 1]
+        for i, part in enumerate(parts):
+            if i:
+                ids.append(enc.eot)
+                places.append(base)
+                owners.append(0)
+            for match in self.openings.finditer(part):
+                speaker = found.speaker(match['name'], match['time'])
+                places += [base + match.start(), base + match.end()]
+                owners += [-speaker, speaker]
+            ids += enc.encode(part)
+            base += len(part)
+        ids = np.asarray(ids, np.int32)
+        lengths = enc.lengths[ids]
+        owners = np.asarray(owners, np.int32)[np.searchsorted(_byte_offsets(''.join(parts), places), np.cumsum(lengths) - lengths, side='right')]
+        owners[ids == enc.eot] = 0
+        found.add(ids, owners)
+        return found.tokens(_unescape_name)
+
 
 class NameStyle(Style):
     """Name: text"""
     name = 'name'
     opening = re.compile(rf'(?P<time>)(?P<name>{NAME}):(?= |$)')
+    openings = re.compile('^' + opening.pattern, re.M)
 
 
 class TimestampStyle(Style):
     """(1349680884843) Name: text"""
     name = 'timestamp'
     opening = re.compile(rf'\((?P<time>-?\d+)\) (?P<name>{NAME}):(?= |$)')
+    openings = re.compile('^' + opening.pattern, re.M)
 
     def header(self, speaker, time=None):
         if time is None:
             raise UserError(f'a turn of {speaker} has no time, which the style "timestamp" writes: choose another style.')
-        return f'({time}) {super().header(speaker)}'
+        return f'{self.time_header(time)} {super().header(speaker)}'
+
+    def time_header(self, time):
+        return f'({time})'
 
 
 class SaidStyle(Style):
     """Name said: "text" """
     name = 'said'
     opening = re.compile(rf'(?P<time>)(?P<name>{NAME}) said:(?= ")')
+    openings = re.compile('^' + opening.pattern, re.M)
 
     def header(self, speaker, time=None):
         return f'{_escape_name(speaker)} said:'
@@ -178,10 +257,25 @@ class SaidStyle(Style):
         return _unescape(body.removeprefix(' ').removeprefix('"').removesuffix('"'))
 
 
-class DialoGPTStyle(Style):
+class MarkedStyle(Style):
+    """A conversation a line, its turns divided by special tokens; who speaks is a seat, not a name."""
+    cuts = (regex.compile(r'(?r)(?<=\n)(?=\S)'),)
+
+    @property
+    def special_tokens(self):
+        """The marks that a vocabulary of GPT-2's does not have."""
+        return tuple(mark for mark in self.marks if mark != END_OF_TEXT)
+
+    def end_of_turn(self, body):
+        return -1                                       # only a token ends a turn
+
+
+class DialoGPTStyle(MarkedStyle):
     """text<|endoftext|>text<|endoftext|>, the speakers A and B in turn."""
     name = 'dialogpt'
     close = END_OF_TEXT
+    speakers = ('A', 'B')
+    marks = (END_OF_TEXT,)
 
     def header(self, speaker, time=None):
         return ''
@@ -202,13 +296,138 @@ class DialoGPTStyle(Style):
             if words[-1] == '':
                 words.pop()
             if words:
-                yield Conversation([Turn(DIALOGPT_SPEAKERS[i % 2], self.words(w)) for i, w in enumerate(words)])
+                yield Conversation([Turn(self.speakers[i % 2], self.words(w)) for i, w in enumerate(words)])
 
-    def end_of_turn(self, body):
-        return -1                                       # only the token <|endoftext|> ends a turn
+    def turn_ids(self, enc, turn):
+        return enc.encode(self.body(turn.text)) + [enc.eot]
+
+    def next_speaker(self, enc, ids, time=None, before=None):
+        return None if not ids else '' if ids[0] == enc.eot else self.speakers[before == self.speakers[0]]
+
+    def tokenize(self, enc, text):
+        """A conversation ends with one <|endoftext|> more than its last turn."""
+        found = _Owners(self.speakers)
+        for line in re.split(r'\n(?! )', text):
+            words = line.removeprefix('\\').split(END_OF_TEXT)
+            if words[-1] == '':
+                words.pop()
+            for i, part in enumerate(words):
+                found.add(enc.encode(part) + [enc.eot], found.speaker(self.speakers[i % 2]))
+            if words:
+                found.add([enc.eot], 0)
+        return found.tokens(str)
 
 
-STYLES = {style.name: style for style in (NameStyle(), TimestampStyle(), SaidStyle(), DialoGPTStyle())}
+class SeatStyle(MarkedStyle):
+    """<bos> <sp1> text <sp2> text <eos>: a mark in front of each turn, one of two."""
+    close = ' '
+    cuts = (regex.compile(r'(?r)(?<=\n)(?=<)'),)
+
+    def __init__(self, name, begin, speakers, end, type_tokens=()):
+        self.name, self.begin, self.speakers, self.end, self.type_tokens = name, begin, speakers, end, type_tokens
+        self.marks = tuple(mark for mark in (begin, *speakers, end) if mark)
+        self._escaped = '|'.join(re.escape(mark[1:-1]) for mark in dict.fromkeys([*self.marks, END_OF_TEXT]))
+        self._divide = re.compile(r'[ \n]?(' + '|'.join(map(re.escape, self.marks)) + ')')
+
+    def header(self, speaker, time=None):
+        if speaker not in self.speakers:
+            raise UserError(f'the style "{self.name}" has the speakers {" and ".join(self.speakers)}, not {speaker}.')
+        return speaker
+
+    def body(self, text):
+        return ' ' + _escape(text, self._escaped)
+
+    def words(self, body):
+        return _unescape(body.removeprefix(' '), self._escaped)
+
+    def render(self, conversation):
+        turns = ''.join(piece for turn in conversation.turns for piece in self.pieces(turn))
+        return (self.begin + ' ' if self.begin else '') + turns + self.end + '\n'
+
+    def _marked(self, text):
+        """Yield (mark, the words behind it, whether a blank line follows, which by hand ends a conversation too)."""
+        _, *pieces = self._divide.split(text.removesuffix('\n'))
+        for mark, words in zip(pieces[::2], pieces[1::2]):
+            yield mark, words.rstrip('\n') if words.endswith('\n') else words, words.endswith('\n')
+
+    def parse(self, text):
+        turns = []
+        for mark, words, blank in self._marked(text):
+            if mark in self.speakers:
+                turns.append(Turn(mark, self.words(words)))
+            if turns and (mark not in self.speakers or blank):
+                yield Conversation(turns)
+                turns = []
+        if turns:
+            yield Conversation(turns)
+
+    def begin_ids(self, enc):
+        return [enc.special_tokens[self.begin]] if self.begin else super().begin_ids(enc)
+
+    def stop_ids(self, enc):
+        return {enc.special_tokens[mark] for mark in self.marks}
+
+    def header_ids(self, enc, speaker, time=None):
+        return [enc.special_tokens[self.header(speaker)]]
+
+    def turn_ids(self, enc, turn):
+        return self.header_ids(enc, turn.speaker) + enc.encode(self.body(turn.text))
+
+    def next_speaker(self, enc, ids, time=None, before=None):
+        mark = next((mark for mark in self.marks if ids and enc.special_tokens[mark] == ids[0]), None)
+        return None if mark is None else mark if mark in self.speakers else ''
+
+    def tokenize(self, enc, text):
+        found = _Owners(self.speakers)
+        for mark, words, blank in self._marked(text):
+            if mark in self.speakers:
+                speaker = found.speaker(mark)
+                found.add([enc.special_tokens[mark]], -speaker)
+                found.add(enc.encode(words), speaker)
+            if mark not in self.speakers or blank:
+                found.add([enc.special_tokens[self.end if blank else mark]], 0)
+        return found.tokens(str)
+
+
+class _Owners:
+    """Tokens in the making: ids and their owners piece by piece, speakers numbered from 1 as they appear."""
+
+    def __init__(self, speakers=()):
+        self._ids, self._owners, self._numbers, self._turns = [], [], {name: i for i, name in enumerate(speakers, 1)}, [0] * len(speakers)
+        self._last_time = None
+
+    def speaker(self, name, time=None):
+        """The number of who opens a turn; time: as written."""
+        if time:
+            self._last_time = max(int(time), int(time) if self._last_time is None else self._last_time)
+        number = self._numbers.setdefault(name, len(self._numbers) + 1)
+        if number > len(self._turns):
+            self._turns.append(0)
+        self._turns[number - 1] += 1
+        return number
+
+    def add(self, ids, owners):
+        self._ids.append(ids)
+        self._owners.append(np.broadcast_to(np.int32(owners) if np.isscalar(owners) else owners, len(ids)))
+
+    def tokens(self, unescape):
+        """The Tokens; unescape(name as written) -> the name itself."""
+        ids = np.concatenate([np.zeros(0, np.int32), *self._ids], dtype=np.int32, casting='unsafe')
+        return Tokens(ids, np.concatenate([np.zeros(0, np.int32), *self._owners]), [unescape(name) for name in self._numbers], self._turns, self._last_time)
+
+
+def _byte_offsets(text, places):
+    """Character offsets, ascending -> offsets in the text's UTF-8 (a lone surrogate counts as the three bytes of U+FFFD)."""
+    if text.isascii() or not places:
+        return np.asarray(places, np.int64)
+    points = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
+    lengths = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
+    return np.concatenate([[0], np.cumsum(lengths)])[places]
+
+
+STYLES = {style.name: style for style in (
+    NameStyle(), TimestampStyle(), SaidStyle(), DialoGPTStyle(),
+    SeatStyle('tokens', '<bos>', ('<sp1>', '<sp2>'), '<eos>', type_tokens=('<sp1>', '<sp2>')), SeatStyle('s', '', ('<s>', '</s>'), END_OF_TEXT))}
 
 
 def get_style(name):
@@ -218,31 +437,44 @@ def get_style(name):
     return STYLES[name]
 
 
+def seated(conversation, style, you=None):
+    """A conversation with its people in the two seats that the style knows: `you` in the second, everyone else in the first.
+
+    Without `you`, whoever speaks first takes the first seat. Turns in a row of one seat become one, as DialoGPT's turns alternate.
+    Raises UserError where there are more than two people and `you` is not said. Other styles take any names: nothing changes.
+    """
+    if style.speakers is None:
+        return conversation
+    names = list(dict.fromkeys(turn.speaker for turn in conversation.turns))
+    if you is None and len(names) > 2:
+        raise UserError(f'the style "{style.name}" has two speakers, but {", ".join(names[:4])} talk with each other: say with --you NAME whose '
+                        'turns are the second speaker\'s.')
+    turns = []
+    for turn in conversation.turns:
+        seat = style.speakers[turn.speaker == you if you is not None else names.index(turn.speaker)]
+        if turns and turns[-1].speaker == seat:
+            turns[-1] = turns[-1]._replace(text=turns[-1].text + '\n' + turn.text)
+        else:
+            turns.append(Turn(seat, turn.text, turn.time))
+    return Conversation(turns)
+
+
 def sniff(text):
     """The style that a corpus is written in, judged by its first lines, or None for a text that is no dialogue.
 
     Turns that stand alone between blank lines are no conversations: such a text is None too.
     """
     lines = [line for line in text.split('\n')[:2000] if line and not line.startswith(' ')]
-    for name in ('timestamp', 'said', 'name'):
-        style = STYLES[name]
+    for style in (STYLES['timestamp'], STYLES['said'], STYLES['name']):         # `name` takes the others' lines for its own
         found = [match for line in lines if line != END_OF_TEXT and (match := style.starts(line))]
         speakers = Counter(match['name'] for match in found)
         if (len(found) >= 2 and len(speakers) >= 2 and len(found) >= 0.8 * sum(line != END_OF_TEXT for line in lines) and len(found) >= 1.5 * len(speakers)
                 and len(found) >= 1.5 * sum(1 for _ in style.parse(text))):
             return style
     talks = [line for line in re.split(r'\n(?! )', text) if line][:2000]
+    for style in STYLES.values():
+        if isinstance(style, SeatStyle) and talks and sum(line.startswith(style.marks[:-1]) for line in talks) >= 0.8 * len(talks):
+            return style
     if talks and sum(line.count(END_OF_TEXT) >= 2 and line.endswith(END_OF_TEXT) for line in talks) >= 0.8 * len(talks):
         return STYLES['dialogpt']
     return None
-
-
-def count_speakers(style, text):
-    """Counter of who opens how many turns in a text (DialoGPT's speakers have no names and are not counted)."""
-    if not hasattr(style, 'opening'):
-        return Counter()
-    found = Counter(m['name'] for m in re.finditer('^' + style.opening.pattern, text, re.M))
-    speakers = Counter()
-    for name, turns in found.items():
-        speakers[_unescape_name(name)] += turns
-    return speakers

@@ -11,11 +11,13 @@ Both write bytes as printable characters (a space is \\u0120); bytes_to_unicode 
 Special tokens such as <|endoftext|> are ids only: `encode` never makes them from text, the word is seven ordinary tokens.
 """
 import codecs
+import copy
 import functools
 import json
 import os
 import re
 
+import numpy as np
 import regex
 import tiktoken
 
@@ -68,6 +70,27 @@ class Encoder:
         self._bytes = {i: data for data, i in zip(ranks, ids)}
         self._bytes.update({i: token.encode('utf-8') for token, i in self.special_tokens.items()})
         self._bpe = tiktoken.Encoding(name, pat_str=WORDS, mergeable_ranks=ranks, special_tokens={})
+
+    def extended(self, names):
+        """The same vocabulary with these special tokens, behind those there are; itself when it has them all."""
+        new = [name for name in names if name not in self.special_tokens]
+        if not new:
+            return self
+        other = copy.copy(self)
+        other.special_tokens = self.special_tokens | {name: self.n_vocab + i for i, name in enumerate(new)}
+        other.n_vocab = self.n_vocab + len(new)
+        other._bytes = self._bytes | {other.special_tokens[name]: name.encode('utf-8') for name in new}
+        other.__dict__.pop('lengths', None)
+        return other
+
+    @functools.cached_property
+    def lengths(self):
+        """[n_vocab] int64: how many bytes of a text each token stands for; 0 for special tokens, which stand for none."""
+        lengths = np.zeros(self.n_vocab, np.int64)
+        for i, data in self._bytes.items():
+            lengths[i] = len(data)
+        lengths[list(self.special_tokens.values())] = 0
+        return lengths
 
     def encode(self, text):
         """str -> [int]. Lone surrogates, which no UTF-8 has, become U+FFFD."""

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Write texts out of nothing: from <|endoftext|> on, or from the first token where a vocabulary has none.
+"""Write texts out of nothing, or, with a model of conversations, whole conversations among the people it knows.
 
     python src/generate_unconditional_samples.py --model_name 124M --top_k 40
-    python src/generate_unconditional_samples.py --run_name run1 --nsamples 3 --length 200        fake conversations
+    python src/generate_unconditional_samples.py --run_name run1 --nsamples 3 --top_k 40 --with "Mara,Theo" --topic "are you awake?"
+    python src/generate_unconditional_samples.py --run_name run1 --nsamples 5 --format html > friends.html
 """
 import os
 import sys
@@ -10,43 +11,94 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from src import console, files                                           # noqa: E402
+from src.console import UsageError                                       # noqa: E402
+
+HEAD = '=' * 40 + ' SAMPLE {} ' + '=' * 40
+
+
+FORMATS = ('txt', 'json', 'html')
 
 
 def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=None, temperature=1, top_k=0, top_p=1,
-                 models_dir='models', run_name=None, checkpoint_dir='checkpoint', verbose=False):
-    """Write texts out of nothing.
+                 models_dir='models', run_name=None, checkpoint_dir='checkpoint', with_=None, topic=None, format='txt', plain=False, verbose=False):
+    """Write texts out of nothing, or, with a model of conversations, whole conversations among the people it knows.
 
     Args:
         model_name: a model in models_dir, or the path of a model folder, run folder or checkpoint.
         seed: a whole number; the same one gives the same texts. Default: another every time.
         nsamples: texts to write; 0: go on until Ctrl-C.
-        batch_size: texts made at a time.
-        length: tokens of a text. Default: what the model sees at once (n_ctx); beyond that the window slides.
+        batch_size: texts made at a time (conversations are made one by one).
+        length: tokens of a text. Default: what the model sees at once (n_ctx); beyond that the window slides. Conversations end by themselves, here at the latest.
         temperature: below 1 more predictable, above 1 wilder, 0 always the likeliest token.
         top_k: draw from so many likeliest tokens; 0: off.
         top_p: draw from the likeliest tokens that reach this probability; 0 and 1: off. Both apply when both are given.
         models_dir: the folder of the models.
         run_name: a run of train.py, instead of a model.
         checkpoint_dir: the folder of the runs.
+        with_: --with "Mara,Theo": the only people who speak. Default: whoever the model lets speak.
+        topic: the first message of each conversation.
+        format: of conversations: txt, json or html.
+        plain: write text as it comes, also with a model of conversations.
         verbose: show TensorFlow's own messages.
     """
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
+    if format not in FORMATS:
+        raise UsageError(f'--format {format} is out of range: it takes {", ".join(FORMATS)}.')
     console.import_tensorflow(verbose)
     from src import checkpoint, encoder, sample
+    folder = files.folder_of(place)
+    known = None if plain else checkpoint.read_dialogue(folder)
+    if known is None and (with_ is not None or topic is not None or format != 'txt'):
+        raise UsageError(f'{folder} is no model of conversations, which --with, --topic and --format need: train on conversations first.')
     hparams, params = checkpoint.load(place)
-    enc = encoder.get_encoder(files.folder_of(place))
+    enc = encoder.get_encoder(folder)
     length = hparams.n_ctx if length is None else length
     sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples, seed)
     seed = sample.fresh_seed() if seed is None else seed
+    settings = {'temperature': temperature, 'top_k': int(top_k), 'top_p': top_p}
+    if known:
+        people = with_ if isinstance(with_, (list, tuple)) else str(with_).split(',') if with_ is not None else None
+        people = people and [str(name).strip() for name in people]
+        return write_conversations(sample.Generator(hparams, params), enc, known, people, topic, format, nsamples, length, seed, settings)
     made = 0
     while nsamples == 0 or made < nsamples:
         batch = min(batch_size, nsamples - made) if nsamples else batch_size
-        out = sample.sample_sequence(hparams, params, length=length, start_token=enc.eot or 0, batch_size=batch,
-                                     temperature=temperature, top_k=top_k, top_p=top_p, seed=[seed, made])
+        out = sample.sample_sequence(hparams, params, length=length, start_token=enc.eot or 0, batch_size=batch, seed=[seed, made], **settings)
         for ids in out[:, 1:]:
             made += 1
-            print('=' * 40 + f' SAMPLE {made} ' + '=' * 40)
+            print(HEAD.format(made))
             print(enc.decode(ids), flush=True)
+
+
+def write_conversations(generator, enc, known, people, topic, format, nsamples, length, seed, settings):
+    """Print conversations one after the other. people: the only ones who speak, or None."""
+    from src import chat, dialogue, transcript
+    style = dialogue.get_style(known['style'])
+    there = style.speakers or known['speakers']
+    for name in people or ():
+        if name not in there:
+            raise UsageError(f'--with {name}: nobody in the training data is called so; there are {", ".join(there[:20])}.')
+    if format != 'txt' and not nsamples:
+        raise UsageError(f'--format {format} needs to know how many conversations: give --nsamples.')
+    done = []
+    while nsamples == 0 or len(done) < nsamples:
+        session = chat.ChatSession(generator, enc, style, seed=[seed, len(done)], last_time=known.get('last_time'), **settings)
+        show = format == 'txt'
+        if show:
+            print(HEAD.format(len(done) + 1))
+        if topic is not None:
+            session.say(session.next_speaker(people) or (people or there)[0], str(topic))
+            if show:
+                print(transcript.line(session.turns[0], style), session.turns[0].text, flush=True)
+        for speaker, words in session.improvise(people, length):
+            for i, piece in enumerate(words):
+                if show:
+                    print((transcript.line(dialogue.Turn(speaker, '', session.next_time()), style) + ' ' if not i else '') + piece.replace('\n', '\n '), end='', flush=True)
+            if show:
+                print()
+        done.append(dialogue.Conversation(session.turns))
+    if format != 'txt':
+        print(transcript.to_json(done) if format == 'json' else transcript.to_html(done))
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ Dimensions in brackets: batch, sequence (positions of X), past (positions before
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -18,19 +18,28 @@ from tensorflow.compiler.tf2xla.python import xla
 from .console import UserError
 
 
+SIZES = ('n_vocab', 'n_ctx', 'n_embd', 'n_head', 'n_layer')
+
+
 @dataclass(frozen=True)
 class HParams:
-    """A model's sizes, the five numbers of hparams.json; the defaults are those of 124M."""
+    """A model's sizes, the five numbers of hparams.json; the defaults are those of 124M.
+
+    type_tokens: ids of tokens that say who speaks; the embedding of the latest one is added at every position behind it (token_types).
+    """
     n_vocab: int = 50257
     n_ctx: int = 1024
     n_embd: int = 768
     n_head: int = 12
     n_layer: int = 12
+    type_tokens: tuple = ()
 
     def __post_init__(self):
-        wrong = [f'{f.name} = {value!r}' for f in fields(self) if not isinstance(value := getattr(self, f.name), int) or value < 1]
+        wrong = [f'{name} = {value!r}' for name in SIZES if not isinstance(value := getattr(self, name), int) or value < 1]
         if wrong:
             raise UserError(f'hparams need whole numbers from 1 up, not {", ".join(wrong)}.')
+        if not all(isinstance(i, int) and 0 <= i < self.n_vocab for i in self.type_tokens):
+            raise UserError(f'hparams: type_tokens must be ids below n_vocab {self.n_vocab}, not {list(self.type_tokens)}.')
         if self.n_embd % self.n_head:
             raise UserError(f'hparams: n_embd {self.n_embd} does not divide into {self.n_head} heads.')
 
@@ -41,17 +50,17 @@ class HParams:
         try:
             with open(path, encoding='utf-8') as file:
                 found = json.load(file)
-            return cls(**{f.name: found[f.name] for f in fields(cls)})
+            return cls(**{name: found[name] for name in SIZES}, type_tokens=tuple(found.get('type_tokens', ())))
         except FileNotFoundError:
             raise UserError(f'{path}: there is no such file, so {folder} is no model folder; '
                             'python download_model.py 124M fetches one.') from None
         except (ValueError, KeyError, TypeError) as error:
-            reason = error if isinstance(error, UserError) else f'it must hold {", ".join(f.name for f in fields(cls))}'
+            reason = error if isinstance(error, UserError) else f'it must hold {", ".join(SIZES)}'
             raise UserError(f'{path} is damaged: {reason}') from None
 
     def to_json(self):
         """The text of hparams.json."""
-        return json.dumps(asdict(self))
+        return json.dumps({name: value for name, value in asdict(self).items() if name in SIZES or value})
 
 
 def shapes(hparams):
@@ -110,6 +119,14 @@ def init_params(hparams, seed=0):
 def variable(name, value):
     """A float32 tf.Variable of the checkpoint's name."""
     return tf.Variable(value, name='model/' + name, dtype=tf.float32)
+
+
+def extended(hparams, params, n_vocab, type_tokens=(), seed=0):
+    """(hparams, params) of the same model with room for n_vocab tokens: each new one starts near the mean of those there are."""
+    wte = params['wte'].numpy()
+    new = wte.mean(axis=0) + 0.02 * np.random.default_rng(seed).standard_normal([n_vocab - len(wte), wte.shape[1]], np.float32)
+    return (replace(hparams, n_vocab=n_vocab, type_tokens=tuple(type_tokens)),
+            params | {'wte': variable('wte', np.concatenate([wte, new]))})
 
 
 # ---- the pieces, in the order in which block uses them; x [batch, sequence, n_embd]
@@ -172,7 +189,17 @@ def block(x, p, *, remember, mask, hparams):
     return x + mlp(norm(x, p['ln_2']), p['mlp'])
 
 
-def hidden(hparams, params, X, past=None, past_length=None, *, dtype=tf.float32, wrap=None):
+def token_types(hparams, X, speaker=None):
+    """The token type at each position: the latest of hparams.type_tokens in X [batch, sequence] at or before it; in front of the
+    first, `speaker` [batch], what came before X; -1: none. Wolf et al. 2019, arXiv:1901.08149, section 3. -> [batch, sequence] int32."""
+    positions = tf.range(tf.shape(X)[1])
+    marks = tf.where(tf.reduce_any(X[..., None] == tf.constant(hparams.type_tokens, tf.int32), axis=-1), positions, -1)     # [batch, sequence]
+    latest = tf.reduce_max(tf.where(positions <= positions[:, None], marks[:, None, :], -1), axis=-1)
+    before = -tf.ones_like(X) if speaker is None else tf.broadcast_to(speaker[:, None], tf.shape(X))
+    return tf.where(latest >= 0, tf.gather(X, tf.maximum(latest, 0), batch_dims=1), before)
+
+
+def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dtype=tf.float32, wrap=None):
     """Token ids to the last layer norm's output: model without the logits.
 
     wrap: what each layer's function is wrapped in (tf.recompute_grad, for training). dtype: of the activations.
@@ -182,7 +209,11 @@ def hidden(hparams, params, X, past=None, past_length=None, *, dtype=tf.float32,
     before = 0 if past is None else tf.shape(past)[-2] if past_length is None else past_length
     reach = before + sequence if past_length is None else past.shape[-2]
     positions = before + tf.range(sequence)
-    h = tf.cast(tf.gather(params['wte'], X) + tf.gather(params['wpe'], positions), dtype)
+    h = tf.gather(params['wte'], X) + tf.gather(params['wpe'], positions)
+    if hparams.type_tokens:
+        types = token_types(hparams, X, speaker)
+        h += tf.where(types[..., None] >= 0, tf.gather(params['wte'], tf.maximum(types, 0)), 0.)
+    h = tf.cast(h, dtype)
     mask = tf.range(reach) <= positions[:, None]                         # [sequence, all]
 
     presents = []
@@ -215,15 +246,16 @@ def logits(params, h):
     return tf.cast(tf.reshape(y, tf.concat([tf.shape(h)[:-1], [wte.shape[0]]], axis=0)), tf.float32)
 
 
-def model(hparams, params, X, past=None, past_length=None):
+def model(hparams, params, X, past=None, past_length=None, speaker=None):
     """The language model: ids in, logits for each next token out.
 
     X [batch, sequence] integer ids.
     past: keys and values of the positions before X. Without past_length it holds exactly those, [batch, n_layer, 2, n_head,
         past, features]. With past_length (a scalar) it is a static cache [batch, n_layer, 2, n_head, n_ctx, features] of
         which the first past_length positions are filled; that form needs XLA, and past_length + sequence <= n_ctx.
+    speaker: [batch], the token type of the position before X, for a model with type_tokens and a past; -1 or None: none.
     Returns {'logits': [batch, sequence, n_vocab] float32, 'present': ...}: the keys and values of X alone, or, with
         past_length, the whole cache with those of X written into it.
     """
-    h, present = hidden(hparams, params, X, past, past_length)
+    h, present = hidden(hparams, params, X, past, past_length, speaker)
     return {'logits': logits(params, h), 'present': present}

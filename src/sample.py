@@ -103,6 +103,19 @@ class Cache:
     def __init__(self, hparams, batch_size):
         self.values = tf.zeros([batch_size, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head])
         self.length = 0
+        self._hparams = hparams
+        self._types = np.full([batch_size, hparams.n_ctx + 1], -1, np.int32)    # [:, i + 1]: the token type at position i
+
+    @property
+    def speaker(self):
+        """The token type of the last position, [batch]; -1: none."""
+        return self._types[:, self.length]
+
+    def grow(self, X):
+        """The tokens X [batch, n] have come into `values`."""
+        if self._hparams.type_tokens and X.shape[1]:
+            self._types[:, self.length + 1:self.length + 1 + X.shape[1]] = model.token_types(self._hparams, tf.constant(X), tf.constant(self.speaker))
+        self.length += X.shape[1]
 
 
 class Generator:
@@ -114,34 +127,36 @@ class Generator:
         self._prefill = tf.function(self._prefill_step, autograph=False, input_signature=[
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([None, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head], tf.float32),
-            tf.TensorSpec([], tf.int32)])
+            tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)])
 
-    def _prefill_step(self, X, values, length):
+    def _prefill_step(self, X, values, length, speaker):
         """Any number of tokens in one pass, no compilation: the keys and values behind the first `length` become those of X."""
         past = values[..., :length, :]
-        _, present = model.hidden(self.hparams, self.params, X, past)
+        _, present = model.hidden(self.hparams, self.params, X, past, speaker=speaker)
         rest = self.hparams.n_ctx - length - tf.shape(X)[1]
         return tf.concat([past, present, tf.zeros_like(values[..., :rest, :])], axis=-2)
 
-    def _decode_steps(self, last, values, length, uniforms, steps, temperature, top_k, top_p, stop):
+    def _decode_steps(self, last, values, length, speaker, uniforms, steps, temperature, top_k, top_p, stop):
         """`steps` tokens behind `last` [batch], or fewer when all rows have just made `stop`. -> ids [batch, STEPS], made, values."""
 
-        def step(i, last, values, ids):
-            out = model.model(self.hparams, self.params, last[:, None], values, length + i)
+        def step(i, last, speaker, values, ids):
+            out = model.model(self.hparams, self.params, last[:, None], values, length + i, speaker)
+            if self.hparams.type_tokens:
+                speaker = model.token_types(self.hparams, last[:, None], speaker)[:, 0]
             last = choose(out['logits'][:, 0], uniforms[:, i], temperature, top_k, top_p)
-            return i + 1, last, out['present'], tf.where(tf.range(STEPS) == i, last[:, None], ids)
+            return i + 1, last, speaker, out['present'], tf.where(tf.range(STEPS) == i, last[:, None], ids)
 
-        made, _, values, ids = tf.while_loop(
+        made, _, _, values, ids = tf.while_loop(
             lambda i, last, *_: (i < steps) & ((i == 0) | tf.reduce_any(last != stop)),
-            step, (0, last, values, tf.zeros([last.shape[0], STEPS], tf.int32)))
+            step, (0, last, speaker, values, tf.zeros([last.shape[0], STEPS], tf.int32)))
         return ids, made, values
 
     def prefill(self, cache, X):
         """Put the tokens X [batch, n] behind what is in the cache."""
         X = np.asarray(X, np.int32)
         if X.shape[1]:
-            cache.values = self._prefill(X, cache.values, cache.length)
-            cache.length += X.shape[1]
+            cache.values = self._prefill(X, cache.values, cache.length, cache.speaker)
+            cache.grow(X)
 
     def decode(self, cache, last, draw, steps, *, temperature=1, top_k=0, top_p=1, stop=-1):
         """Up to `steps` (at most STEPS, and what the cache has room for) new tokens behind `last` [batch], which is not yet in the cache.
@@ -150,11 +165,11 @@ class Generator:
         """
         steps = min(steps, STEPS, self.hparams.n_ctx - cache.length)
         ids, made, cache.values = self._decode(
-            tf.constant(last, tf.int32), cache.values, tf.constant(cache.length), tf.constant(draw(steps)), tf.constant(steps),
+            tf.constant(last, tf.int32), cache.values, tf.constant(cache.length), tf.constant(cache.speaker), tf.constant(draw(steps)), tf.constant(steps),
             tf.constant(temperature, tf.float32), tf.constant(min(top_k, self.hparams.n_vocab), tf.int32), tf.constant(top_p, tf.float32), tf.constant(stop))
-        made = int(made)
-        cache.length += made
-        return ids.numpy()[:, :made]
+        ids = ids.numpy()[:, :int(made)]
+        cache.grow(np.concatenate([np.reshape(last, [-1, 1]), ids[:, :-1]], axis=1).astype(np.int32))
+        return ids
 
 
 class Draw:

@@ -89,7 +89,7 @@ def test_said_style_shows_the_words_without_their_quotes():
 def test_dialogpt_turns_end_with_the_token():
     s = session(ENC.encode('hello') + [ENC.eot, 5], style='dialogpt', me='A', answerer='B')
     assert said(s, 'hi') == 'hello'
-    assert s.generator.seen[0] == ENC.encode('hi') + [ENC.eot]
+    assert s.generator.seen[0] == [ENC.eot, *ENC.encode('hi'), ENC.eot]
 
 
 def test_timestamps_only_go_up():

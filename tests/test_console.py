@@ -4,7 +4,7 @@ import errno
 import os
 
 import pytest
-from conftest import fails_clearly, run_script
+from conftest import VALIDATION, fails_clearly, run_script
 
 from src import console
 from src.console import UsageError, UserError
@@ -75,7 +75,7 @@ def test_a_disk_that_fills_up(tmp_path, demo_models):
     assert out.read_bytes() == b'what was there' and sorted(os.listdir(tmp_path)) == ['out.npz', 'text.txt']
 
     limited = limited.replace('40000', '300000')        # room for the vocabulary, not for the weights
-    train = ['train.py', '--dataset', 'demo/validation.txt', '--model_name', 'tiny', '--models_dir', demo_models, '--seq_len', '8',
+    train = ['train.py', '--dataset', VALIDATION, '--model_name', 'tiny', '--models_dir', demo_models, '--seq_len', '8',
              '--checkpoint_dir', tmp_path / 'runs', '--stop_after', '2']
     result = run_script('-c', limited, *train)
     assert fails_clearly(result, 1, 'could not be written', 'free some space')

@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import CHATS, ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_encoder import encoder_that_joins, printable_bytes
@@ -20,7 +20,6 @@ from src import dataset, dialogue, encoder
 from src.console import UsageError, UserError
 from src.dataset import Batches, Corpus, Sampler, load_corpus, load_dataset, read_npz, read_text, write_npz
 
-CHATS = os.path.join(ROOT, 'demo', 'chats')
 MIB = 1 << 20
 EOT = 2047                                              # the demo vocabulary's <|endoftext|>
 with_files = settings(deadline=None, derandomize=True, max_examples=100)
@@ -201,14 +200,14 @@ TALK = 'Mara: hi\nTheo: hey\nMara: how are you?\n'
 @pytest.mark.parametrize('between', ['\n', '\n\n\n', '<|endoftext|>\n', '<|endoftext|>\n\n', '\n<|endoftext|>\n'], ids=ascii)
 def test_blank_lines_between_conversations_are_the_token(tmp_path, enc, between):
     path = write(tmp_path / 'a.txt', between.join([TALK] * 3))
-    chunks, known = load_corpus(enc, path)
+    chunks, _, known, _ = load_corpus(enc, path)
     assert lists(chunks) == [[*enc.encode(TALK), EOT] * 3]
-    assert known == {'style': 'name', 'speakers': ['Mara', 'Theo']}
+    assert known == {'style': 'name', 'speakers': ['Mara', 'Theo'], 'turns': [6, 3]}
 
 
 def test_blank_lines_of_a_plain_text_are_text(tmp_path, enc):
     text = 'One paragraph.\n\nAnother one.\n\n\nThe last.'
-    assert load_corpus(enc, write(tmp_path / 'a.txt', text))[1] is None
+    assert load_corpus(enc, write(tmp_path / 'a.txt', text)).dialogue is None
     assert lists(load_dataset(enc, write(tmp_path / 'a.txt', text))) == [[*enc.encode(text), EOT]]
 
 
@@ -287,11 +286,12 @@ def blockwise(enc, text, block, style, path):
     with open(path, 'w', encoding='utf-8', newline='') as file:
         file.write(text)
     corpus = Corpus(enc, str(path), combine=1)          # combine: no end of text is added
-    corpus.style = style
+    corpus.style, corpus.enc = style, enc.extended(style.special_tokens if style else ())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, 'BLOCK', block)
         pieces = sum(isinstance(event, str) for event in corpus._texts())
-        return list(itertools.chain(*lists(corpus.chunks()))), pieces
+        chunks = list(corpus.chunks())
+        return [i for ids, _ in chunks for i in ids.tolist()], pieces, [o for _, owners in chunks if owners is not None for o in owners.tolist()]
 
 
 def translated(text):
@@ -316,9 +316,9 @@ def test_cuts_change_no_token_of_a_plain_text(gpt2, joining, text, block, tmp_pa
 def test_cuts_change_no_token_of_a_dialogue(joining, text, block, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / 'talk.txt'
     for style in dialogue.STYLES.values():
-        at_once, pieces = blockwise(joining, text, len(text) + 1, style, path)
+        at_once, pieces, owners = blockwise(joining, text, len(text) + 1, style, path)
         assert pieces <= 1
-        assert blockwise(joining, text, block, style, path)[0] == at_once
+        assert blockwise(joining, text, block, style, path)[::2] == (at_once, owners)
 
 
 def test_blocks_are_indeed_cut(enc, tmp_path):
@@ -345,7 +345,7 @@ def test_a_text_without_end_is_cut_all_the_same(enc, tmp_path, monkeypatch):
     text = 'x' * 12345
     corpus = Corpus(enc, write(tmp_path / 'a.txt', text), combine=1)
     assert max(len(event) for event in corpus._texts() if isinstance(event, str)) == 1000
-    assert enc.decode(np.concatenate(list(corpus.chunks()))) == text
+    assert enc.decode(np.concatenate([ids for ids, _ in corpus.chunks()])) == text
 
 
 # ---- what is known of the conversations
@@ -354,8 +354,9 @@ def test_the_demos_conversations(enc):
     texts = [read(os.path.join(CHATS, name)) for name in sorted(os.listdir(CHATS))]
     turns = collections.Counter(line.split(':')[0] for text in texts for line in text.split('\n') if line)
     assert set(turns) == {'Theo', 'Mara', 'Priya', 'Lena', 'Jonas'}
-    chunks, known = load_corpus(enc, CHATS, combine=0)
-    assert known == {'style': 'name', 'speakers': [name for name, _ in turns.most_common()]}
+    chunks, _, known, _ = load_corpus(enc, CHATS, combine=0)
+    assert known['style'] == 'name' and dict(zip(known['speakers'], known['turns'])) == turns
+    assert dataset.ranked(known) == [name for name, _ in turns.most_common()]
     for chunk, text in zip(chunks, texts, strict=True):
         assert chunk.tolist().count(EOT) == len(re.findall('\n\n+', text))
         assert enc.decode(chunk).replace('<|endoftext|>', '\n') == text
@@ -364,8 +365,12 @@ def test_the_demos_conversations(enc):
 @pytest.mark.parametrize('style', dialogue.STYLES.values(), ids=list(dialogue.STYLES))
 def test_what_was_rendered_is_recognised(tmp_path, enc, style):
     talk = dialogue.Conversation([dialogue.Turn(name, f'message {i}', i) for i, name in enumerate(['Mara', 'Theo', 'Mara', 'C: D'])])
-    known = load_corpus(enc, write(tmp_path / 'a.txt', style.render(talk) * 5))[1]
-    assert known == {'style': style.name, 'speakers': [] if style.name == 'dialogpt' else ['Mara', 'Theo', 'C: D']}
+    talk = dialogue.seated(talk, style, you='Theo')
+    known = load_corpus(enc, write(tmp_path / 'a.txt', style.render(talk) * 5)).dialogue
+    assert (known['style'], known['speakers']) == (style.name, list(style.speakers or ['Mara', 'Theo', 'C: D']))
+    assert known['turns'] == ([10, 5] if style.name == 'dialogpt' else [10, 5] if style.speakers else [10, 5, 5])
+    assert known.get('last_time') == (3 if style.name == 'timestamp' else None)
+    assert known.get('special_tokens', {}) == {name: 2048 + i for i, name in enumerate(style.special_tokens)}
 
 
 def test_speakers_are_counted_over_all_files_and_blocks(tmp_path, enc, monkeypatch):
@@ -374,18 +379,18 @@ def test_speakers_are_counted_over_all_files_and_blocks(tmp_path, enc, monkeypat
     write(tmp_path / 'b.txt', 'B: x\nC: y\n' * 20)
     corpus = Corpus(enc, str(tmp_path))
     list(corpus.chunks())
-    assert corpus.speakers == {'A': 31, 'B': 50, 'C': 20}
-    assert corpus.dialogue == {'style': 'name', 'speakers': ['B', 'A', 'C']}
+    assert corpus.dialogue == {'style': 'name', 'speakers': ['A', 'B', 'C'], 'turns': [31, 50, 20]}
+    assert dataset.ranked(corpus.dialogue) == ['B', 'A', 'C']
 
 
 def test_a_mixture_of_styles_is_no_dialogue(tmp_path, enc):
     write(tmp_path / 'a.txt', TALK * 5)
     write(tmp_path / 'b.txt', 'A long story.\nOnce upon a time\nthere was\n' * 5)
-    assert load_corpus(enc, str(tmp_path))[1] is None
+    assert load_corpus(enc, str(tmp_path)).dialogue is None
     write(tmp_path / 'b.txt', '(12) A: x\n(13) B: y\n' * 5)
-    assert load_corpus(enc, str(tmp_path))[1] is None
+    assert load_corpus(enc, str(tmp_path)).dialogue is None
     write(tmp_path / 'b.txt', '\n')                     # a file of nothing has no say
-    assert load_corpus(enc, str(tmp_path))[1] == {'style': 'name', 'speakers': ['Mara', 'Theo']}
+    assert load_corpus(enc, str(tmp_path)).dialogue == {'style': 'name', 'speakers': ['Mara', 'Theo'], 'turns': [10, 5]}
 
 
 # ---- npz
@@ -393,28 +398,35 @@ def test_a_mixture_of_styles_is_no_dialogue(tmp_path, enc):
 def test_npz_there_and_back(tmp_path, gpt2):
     corpus = Corpus(gpt2, CHATS, combine=1)
     path = str(tmp_path / 'out.npz')
-    expected = load_dataset(gpt2, CHATS, combine=1)
-    assert write_npz(path, corpus) == (sum(map(len, expected)), len(expected))
-    assert lists(read_npz(path, gpt2.n_vocab)) == lists(expected)
-    with np.load(path) as npz:                          # as the original and the forks read it
-        assert npz.files == [f'arr_{i}' for i in range(len(os.listdir(CHATS)))]
-        assert all(npz[name].dtype == np.uint16 and npz[name].tolist() == chunk.tolist() for name, chunk in zip(npz.files, expected))
-    chunks, known = load_corpus(gpt2, path)
-    assert lists(chunks) == lists(expected) and known == corpus.dialogue == load_corpus(gpt2, CHATS)[1]
+    expected = load_corpus(gpt2, CHATS, combine=1)
+    assert write_npz(path, corpus) == (sum(map(len, expected.chunks)), len(expected.chunks))
+    for (ids, owners), chunk, whose in zip(read_npz(path, gpt2.n_vocab), expected.chunks, expected.owners, strict=True):
+        assert ids.tolist() == chunk.tolist() and owners.tolist() == whose.tolist()
+    with np.load(path) as npz:
+        assert npz.files == [f'{name}_{i}' for i in range(len(os.listdir(CHATS))) for name in ('arr', 'owners')] + ['dialogue']
+        assert npz['arr_0'].dtype == np.uint16 and npz['owners_0'].dtype == np.int16
+        assert json.loads(npz['dialogue'].tobytes()) == corpus.dialogue
+    loaded = load_corpus(gpt2, path)
+    assert lists(loaded.chunks) == lists(expected.chunks) and lists(loaded.owners) == lists(expected.owners)
+    assert loaded.dialogue == corpus.dialogue == expected.dialogue
     with zipfile.ZipFile(path) as archive:
-        for name, chunk in zip(archive.namelist(), expected, strict=True):
+        for name in archive.namelist():
             with archive.open(name) as member:
                 np.lib.format.read_array(member)
                 assert name.endswith('.npy') and member.read() == b''           # nothing of a longer chunk before it
         assert archive.testzip() is None and {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_DEFLATED}
-        assert json.loads(archive.comment) == corpus.dialogue
     assert os.listdir(tmp_path) == ['out.npz']
 
 
-def test_npz_of_plain_text_says_nothing_of_speakers(tmp_path, enc):
+def test_npz_of_plain_text_is_what_the_original_and_the_forks_read(tmp_path, enc):
     path = str(tmp_path / 'out.npz')
     assert write_npz(path, Corpus(enc, write(tmp_path / 'a.txt', 'Just a text.'))) == (len(enc.encode('Just a text.')) + 1, 1)
-    assert zipfile.ZipFile(path).comment == b'' and dataset.read_dialogue(path) is None
+    with np.load(path) as npz:
+        assert npz.files == ['arr_0'] and npz['arr_0'].tolist() == [*enc.encode('Just a text.'), EOT]
+    assert dataset.read_dialogue(path) is None
+    write_npz(path, Corpus(enc, CHATS, combine=1, plain=True))          # conversations too, where that is wanted
+    with np.load(path) as npz:
+        assert npz.files == [f'arr_{i}' for i in range(len(os.listdir(CHATS)))]
 
 
 def test_npz_of_the_same_text_is_the_same_file(tmp_path, enc, monkeypatch):
@@ -431,7 +443,8 @@ def test_npz_of_npz(tmp_path, enc):
     first, second = str(tmp_path / '1.npz'), str(tmp_path / '2.npz')
     write_npz(first, Corpus(enc, CHATS))
     write_npz(second, Corpus(enc, first))
-    assert lists(read_npz(first, 2048)) == lists(read_npz(second, 2048))
+    for one, two in zip(read_npz(first, 2048), read_npz(second, 2048), strict=True):
+        assert lists(one) == lists(two)
     assert dataset.read_dialogue(first) == dataset.read_dialogue(second) != None                # noqa: E711
 
 
@@ -448,13 +461,13 @@ def test_npz_of_a_vocabulary_beyond_uint16(tmp_path, enc):
 
 
 def test_npz_with_a_crowd_of_speakers(tmp_path, enc):
-    """More names than the 65535 bytes of a zip's comment hold: those who say most are kept."""
     names = [f'Somebody with a long name {i:06}' for i in range(4000)]
     text = 'Theo: a\nMara: b\n' * 20 + ''.join(f'{name}: x\n{name}: y\nTheo: z\n' for name in names)
     path = str(tmp_path / 'out.npz')
     write_npz(path, Corpus(enc, write(tmp_path / 'a.txt', text)))
-    speakers = dataset.read_dialogue(path)['speakers']
-    assert speakers[:2] == ['Theo', 'Mara'] and set(speakers) < {'Theo', 'Mara', *names} and len(speakers) > 500
+    assert dataset.read_dialogue(path)['speakers'] == ['Theo', 'Mara', *names]
+    [(ids, owners)] = read_npz(path, 2048)
+    assert owners.max() == 4002 and enc.decode(ids[owners == -4002]) == f'{names[-1]}:' * 2
 
 
 def test_writing_nothing_is_refused_and_leaves_nothing(tmp_path, enc):
@@ -467,10 +480,10 @@ def test_npz_of_the_forks(tmp_path, enc):
     """Any member names, any integer type, compressed or not; empty members say nothing."""
     path = str(tmp_path / 'fork.npz')
     np.savez(path, tokens=np.array([1, 2, 3], np.int64), b=np.array([2047], np.uint16), none=np.array([], np.int32), c=np.array([[7, 8]], np.uint8)[0])
-    assert sorted(lists(read_npz(path, 2048))) == [[1, 2, 3], [7, 8], [2047]]
+    assert sorted(ids.tolist() for ids, _ in read_npz(path, 2048)) == [[1, 2, 3], [7, 8], [2047]]
     np.savez_compressed(path, np.arange(5, dtype=np.int64), np.arange(3, dtype='>i4'))
     assert lists(load_dataset(enc, path)) == [[0, 1, 2, 3, 4], [0, 1, 2]]
-    assert load_corpus(enc, path)[1] is None
+    assert load_corpus(enc, path).dialogue is None
 
 
 class Pwned:
@@ -563,15 +576,28 @@ def test_no_damage_ends_in_a_traceback(tmp_path, enc):
     assert refused > 700
 
 
-@pytest.mark.parametrize('comment', [b'hello', b'null', b'7', b'"name"', b'[]', b'{}', b'{"style": "name"}', b'{"style": "name", "speakers": 7}', b'{"style": "loud", "speakers": []}',
-                                     b'{"style": ["name"], "speakers": []}', b'{"style": "name", "speakers": [["a"]]}', b'\xff\xfe', b'[' * 60000])
-def test_a_comment_of_somebody_elses_is_no_dialogue(tmp_path, enc, comment):
+@pytest.mark.parametrize('data', [b'', b'hello', b'null', b'7', b'"name"', b'[]', b'{}', b'{"style": "name"}', b'{"style": "name", "speakers": 7}',
+                                  b'{"style": "loud", "speakers": [], "turns": []}', b'{"style": ["name"], "speakers": [], "turns": []}',
+                                  b'{"style": "name", "speakers": [["a"]], "turns": [1]}', b'{"style": "name", "speakers": ["a"], "turns": []}',
+                                  b'{"style": "name", "speakers": ["a"], "turns": ["x"]}', b'{"style": "name", "speakers": [], "turns": [], "special_tokens": {"a": "b"}}',
+                                  b'{"style": "name", "speakers": [], "turns": [], "last_time": "x"}', b'\xff\xfe', b'[' * 60000])
+def test_a_note_that_is_none_of_ours_is_no_dialogue(tmp_path, enc, data):
     path = str(tmp_path / 'a.npz')
-    np.savez(path, np.arange(5))
-    with zipfile.ZipFile(path, 'a') as archive:
-        archive.comment = comment
-    chunks, known = load_corpus(enc, path)
-    assert lists(chunks) == [[0, 1, 2, 3, 4]] and known is None
+    np.savez(path, np.arange(5), dialogue=np.frombuffer(data, np.uint8))
+    loaded = load_corpus(enc, path)
+    assert lists(loaded.chunks) == [[0, 1, 2, 3, 4]] and loaded.dialogue is None
+
+
+def test_owners_that_cannot_be(tmp_path, enc):
+    note = np.frombuffer(json.dumps({'style': 'name', 'speakers': ['A', 'B'], 'turns': [1, 1]}).encode(), np.uint8)
+    path = str(tmp_path / 'a.npz')
+    for owners, words in ((np.array([1, 2]), 'arr_0 has 3 tokens and owners_0 2'), (np.array([1, 2, 3]), 'speaker 3 of 2'), (np.array([1, 2, -3]), 'speaker 3 of 2'),
+                          (np.array([.5, 1, 1]), 'owners_0 is no row')):
+        np.savez(path, arr_0=np.arange(3), owners_0=owners, dialogue=note)
+        with pytest.raises(UserError, match=words):
+            load_corpus(enc, path)
+    np.savez(path, arr_0=np.arange(3), dialogue=note)            # somebody left the owners out
+    assert lists(load_corpus(enc, path).owners) == [[0, 0, 0]]
 
 
 # ---- the sampler

@@ -3,8 +3,9 @@ import collections
 import glob
 import os
 
+import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import CHATS, ROOT
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from test_encoder import encoder_that_joins, printable_bytes
@@ -13,6 +14,11 @@ from src import dataset, dialogue, encoder
 from src.console import UserError
 from src.dialogue import STYLES, Conversation, Turn
 
+@pytest.fixture(scope='module')
+def gpt2(real_vocabulary):
+    return encoder.get_encoder('124M', real_vocabulary)
+
+
 often = settings(deadline=None, derandomize=True, max_examples=150)
 with_files = settings(deadline=None, derandomize=True, max_examples=60)
 every_style = pytest.mark.parametrize('style', STYLES.values(), ids=list(STYLES))
@@ -20,7 +26,7 @@ every_style = pytest.mark.parametrize('style', STYLES.values(), ids=list(STYLES)
 # What somebody would write to break the format, by accident or not.
 SPICE = ['\n', '\n\n', '\n ', '\r', '\r\n', '\\', '\\\\', '\\r', '\\n', '\\:', ' \\', 'r', 'n', ':', ': ', ' :', '"', ' "', '" ', "'", '(', ')', ' ', '  ', '\t',
          '<|endoftext|>', '<\\|endoftext|>', '<\\\\|endoftext|>', '\\<|endoftext|>', '<|', '|>', '\n<|endoftext|>\n', 'Mara: ', '\nMara: ', '\nMara:', '(12) A: ', '\n(12) A: ',
-         '(12) ', ' said: "', 'A said: "hi"', '\nA said: "', '\x0b', '\x0c', '\x1c', '\x85', '\u2028', '\u2029', '\xa0', '\u3000', '\ufeff', '\0', '😀', 'é', 'x']
+         '(12) ', ' said: "', 'A said: "hi"', '\nA said: "', '<sp1>', '<\\sp1>', ' <sp2>', '<bos>', '<eos>', '<s>', '</s>', '<\\/s>', '\n<s> ', '\x0b', '\x0c', '\x1c', '\x85', '\u2028', '\u2029', '\xa0', '\u3000', '\ufeff', '\0', '😀', 'é', 'x']
 words = st.lists(st.one_of(st.sampled_from(SPICE), st.text(max_size=3)), max_size=8).map(''.join)
 names = st.one_of(st.sampled_from(['A', 'B', 'Mara', 'Theo Lang']), words.filter(bool))
 turns = st.builds(Turn, names, words, st.integers(-10 ** 13, 10 ** 13))
@@ -28,13 +34,23 @@ conversations = st.lists(st.lists(turns, min_size=1, max_size=4).map(Conversatio
 
 
 def as_written(style, conversation):
-    """What of a conversation a style can hold: only timestamp has the time, and DialoGPT has no names."""
-    return Conversation([Turn(('A', 'B')[i % 2] if style.name == 'dialogpt' else turn.speaker, turn.text, turn.time if style.name == 'timestamp' else None)
+    """What of a conversation a style can hold: only timestamp has the time, and some know two speakers only."""
+    return Conversation([Turn(style.speakers[i % 2] if style.speakers else turn.speaker, turn.text, turn.time if style.name == 'timestamp' else None)
                          for i, turn in enumerate(conversation.turns)])
 
 
+def cast(style, conversation):
+    """The conversation with the style's own speakers, if it has any, in turn."""
+    return Conversation([turn._replace(speaker=style.speakers[i % 2] if style.speakers else turn.speaker) for i, turn in enumerate(conversation.turns)])
+
+
 def render(style, *conversations):
-    return ''.join(style.render(conversation) for conversation in conversations)
+    return ''.join(style.render(cast(style, conversation)) for conversation in conversations)
+
+
+LINES = [style for style in STYLES.values() if not isinstance(style, dialogue.MarkedStyle)]
+MARKED = [style for style in STYLES.values() if isinstance(style, dialogue.MarkedStyle)]
+SEATS = [STYLES['tokens'], STYLES['s']]
 
 
 # ---- there and back
@@ -78,8 +94,11 @@ def test_words_are_the_inverse_of_body(style, text):
 @given(talks=conversations)
 def test_a_conversation_is_its_turns_pieces(style, talks):
     for talk in talks:
+        talk = cast(style, talk)
         pieces = ''.join(piece for turn in talk.turns for piece in style.pieces(turn))
-        if style.name == 'dialogpt':                    # a backslash keeps a first message that could be mistaken for more of the line before
+        if style in SEATS:
+            assert style.render(talk) == ('<bos> ' + pieces + '<eos>\n' if style.name == 'tokens' else pieces + '<|endoftext|>\n')
+        elif style.name == 'dialogpt':                    # a backslash keeps a first message that could be mistaken for more of the line before
             assert style.render(talk) in (pieces + '\n', '\\' + pieces + '\n')
         else:
             assert style.render(talk) == pieces + '<|endoftext|>\n'
@@ -92,6 +111,8 @@ def test_how_the_styles_look():
                                                 '<|endoftext|>\n')
     assert STYLES['said'].render(talk) == 'Mara said: "You sound tired."\nTheo said: "long day\n but a good one"\n<|endoftext|>\n'
     assert STYLES['dialogpt'].render(talk) == 'You sound tired.<|endoftext|>long day\n but a good one<|endoftext|>\n'
+    assert STYLES['tokens'].render(cast(STYLES['tokens'], talk)) == '<bos> <sp1> You sound tired. <sp2> long day\n but a good one <eos>\n'
+    assert STYLES['s'].render(cast(STYLES['s'], talk)) == '<s> You sound tired. </s> long day\n but a good one <|endoftext|>\n'
 
 
 def test_how_the_escapes_look():
@@ -101,6 +122,8 @@ def test_how_the_escapes_look():
     assert STYLES['name'].body('a\rb') == ' a\\rb'
     assert STYLES['name'].body('C:\\readme C:\\temp') == ' C:\\\\readme C:\\temp'        # only in front of an r
     assert STYLES['name'].header('(12) A') == '\\(12) A:'
+    assert STYLES['tokens'].body('a <sp1> <s> <\\eos>') == ' a <\\sp1> <s> <\\\\eos>'                # each its own marks
+    assert STYLES['s'].body('a <sp1> <s>') == ' a <sp1> <\\s>'
 
 
 def test_ordinary_messages_are_left_as_they_are():
@@ -113,22 +136,23 @@ def test_ordinary_messages_are_left_as_they_are():
 @often
 @given(text=words, then=words)
 def test_no_text_ends_its_turn_or_makes_another(style, text, then):
-    assert '<|endoftext|>' not in style.body(text)
+    assert not any(mark in style.body(text) for mark in ('<|endoftext|>', *style.special_tokens))
     assert style.end_of_turn(style.body(text)) == -1
-    talk = Conversation([Turn('A', text, 1), Turn('B', then, 2)])
+    talk = cast(style, Conversation([Turn('A', text, 1), Turn('B', then, 2)]))
     [parsed] = style.parse(style.render(talk))
-    assert [turn.speaker for turn in parsed.turns] == ['A', 'B']
-    assert style.render(talk).count('<|endoftext|>') == (2 if style.name == 'dialogpt' else 1)
+    assert [turn.speaker for turn in parsed.turns] == [turn.speaker for turn in talk.turns]
+    assert style.render(talk).count('<|endoftext|>') == {'dialogpt': 2, 'tokens': 0}.get(style.name, 1)
 
 
 @often
 @given(name=words.filter(bool), text=words)
-def test_no_name_ends_its_header_or_makes_another_turn(name, text):
+def test_no_name_ends_its_header_or_makes_another_turn(gpt2, name, text):
     for style in (STYLES['name'], STYLES['timestamp'], STYLES['said']):
         header = style.header(name, 7)
         assert '\n' not in header and '<|endoftext|>' not in header and not header.startswith((' ', '\ufeff'))
         assert style.starts(header + style.body(text))['name'] + ('' if style.name != 'said' else ' said') + ':' in header
-        assert dialogue.count_speakers(style, style.render(Conversation([Turn(name, text, 7)]))) == {name: 1}
+        found = style.tokenize(gpt2, style.render(Conversation([Turn(name, text, 7)])))
+        assert (found.names, found.turns) == ([name], [1])
 
 
 def test_what_cannot_be_rendered():
@@ -157,6 +181,12 @@ def test_a_line_of_one_blank_is_an_empty_line_of_the_message():
     assert list(STYLES['name'].parse('Mara: a\n \n b\nTheo: c\n')) == [Conversation([Turn('Mara', 'a\n\nb'), Turn('Theo', 'c')])]
 
 
+def test_parse_of_seats_by_hand():
+    assert list(STYLES['tokens'].parse('<bos> <sp1> hi <sp2> hey <eos> <bos> <sp2>so\n<sp1> x\n y <eos>')) \
+        == [Conversation([Turn('<sp1>', 'hi'), Turn('<sp2>', 'hey')]), Conversation([Turn('<sp2>', 'so'), Turn('<sp1>', 'x\ny')])]
+    assert list(STYLES['s'].parse('<s> hi\n</s> hey\n\n<s> so')) == [Conversation([Turn('<s>', 'hi'), Turn('</s>', 'hey')]), Conversation([Turn('<s>', 'so')])]
+
+
 def test_parse_of_the_other_styles_by_hand():
     assert list(STYLES['timestamp'].parse('(12) A: x\ny\n\n(-3) B b: z\nA: w')) == [Conversation([Turn('A', 'x\ny', 12)]), Conversation([Turn('B b', 'z\nA: w', -3)])]
     assert list(STYLES['said'].parse('You said: "hi"\nFriend said: "so "he" said"\nMe said: nothing')) \
@@ -181,7 +211,8 @@ def test_no_turns_no_conversations(style, text):
 def test_end_of_turn(body, end):
     for name in ('name', 'timestamp', 'said'):
         assert STYLES[name].end_of_turn(body) == end
-    assert STYLES['dialogpt'].end_of_turn(body) == -1   # there only the token ends a turn
+    for style in MARKED:
+        assert style.end_of_turn(body) == -1            # there only a token ends a turn
 
 
 @often
@@ -212,18 +243,18 @@ def test_sniff_finds_each_style(style):
     assert dialogue.sniff(text) is style
     assert dialogue.sniff('\n' + text) is style
     assert dialogue.sniff(text[:-20]) is style           # as the end of a first block is
-    if style.name != 'dialogpt':
+    if style in LINES:
         assert dialogue.sniff(text.replace('<|endoftext|>\n', '\n')) is style
 
 
-@pytest.mark.parametrize('path', sorted(glob.glob(os.path.join(ROOT, 'demo', 'chats', '*.txt')) + [os.path.join(ROOT, 'demo', 'validation.txt')]),
-                         ids=os.path.basename)
-def test_sniff_of_the_demo(path):
+@pytest.mark.parametrize('path', sorted(glob.glob(os.path.join(CHATS, '*.txt'))), ids=os.path.basename)
+def test_sniff_of_the_demo(gpt2, path):
     with open(path, encoding='utf-8') as file:
         text = file.read()
     assert dialogue.sniff(text) is STYLES['name']
     by_hand = collections.Counter(line.split(':')[0] for line in text.split('\n') if line)
-    assert dialogue.count_speakers(STYLES['name'], text) == by_hand
+    found = STYLES['name'].tokenize(gpt2, text)
+    assert dict(zip(found.names, found.turns)) == by_hand
     assert len(list(STYLES['name'].parse(text))) == len([block for block in text.split('\n\n') if block.strip()])
 
 
@@ -261,18 +292,88 @@ def test_get_style():
         dialogue.get_style('shouted')
 
 
-def test_count_speakers():
-    text = 'Mara: hi\nTheo: a\n Mara: quoted\n\\(x\\:: b\nMara: c\n<|endoftext|>\n'
-    assert dialogue.count_speakers(STYLES['name'], text) == {'Mara': 2, 'Theo': 1, '(x:': 1}
-    assert dialogue.count_speakers(STYLES['dialogpt'], 'a<|endoftext|>b<|endoftext|>\n') == {}
+# ---- whose is each token?
+
+def shown(enc, found):
+    return [(enc.decode([i]), int(owner)) for i, owner in zip(found.ids, found.owners)]
+
+
+def test_owners_of_tokens(gpt2):
+    found = STYLES['name'].tokenize(gpt2, 'Mara: hé you\nTheo: yes\n more\n\nTheo: x\n<|endoftext|>\n')
+    assert shown(gpt2, found) == [('M', -1), ('ara', -1), (':', -1), (' h', 1), ('é', 1), (' you', 1), ('\n', 1),
+                                  ('The', -2), ('o', -2), (':', -2), (' yes', 2), ('\n', 2), (' more', 2), ('\n', 2), ('<|endoftext|>', 0),
+                                  ('The', -2), ('o', -2), (':', -2), (' x', 2), ('\n', 2), ('<|endoftext|>', 0)]
+    assert (found.names, found.turns) == (['Mara', 'Theo'], [1, 2])
+
+
+def test_owners_where_a_text_begins_in_the_middle_of_a_turn(gpt2):
+    found = STYLES['name'].tokenize(gpt2, '\n more\nTheo: x\n')
+    assert shown(gpt2, found)[:4] == [('\n', dialogue.CONTINUES), (' more', dialogue.CONTINUES), ('\n', dialogue.CONTINUES), ('The', -1)]
+    found = STYLES['name'].tokenize(gpt2, 'a title\n\nnobody says this\nTheo: x\n')
+    assert [owner for _, owner in shown(gpt2, found)][-9:] == [0, 0, 0, 0, -1, -1, -1, 1, 1]
+
+
+def test_owners_in_the_marked_styles(gpt2):
+    talk = Conversation([Turn('A', 'hi'), Turn('B', 'yes'), Turn('A', '')])
+    for style, expected in ((STYLES['dialogpt'], [('hi', 1), ('<|endoftext|>', 1), ('yes', 2), ('<|endoftext|>', 2), ('<|endoftext|>', 1), ('<|endoftext|>', 0)]),
+                            (STYLES['tokens'], [('<bos>', 0), ('<sp1>', -1), (' hi', 1), ('<sp2>', -2), (' yes', 2), ('<sp1>', -1), (' ', 1), ('<eos>', 0)]),
+                            (STYLES['s'], [('<s>', -1), (' hi', 1), ('</s>', -2), (' yes', 2), ('<s>', -1), (' ', 1), ('<|endoftext|>', 0)])):
+        enc = gpt2.extended(style.special_tokens)
+        found = style.tokenize(enc, render(style, talk, talk))
+        assert shown(enc, found) == expected * 2
+        assert (found.names, found.turns) == (list(style.speakers), [4, 2])
+
+
+@every_style
+@often
+@given(talks=conversations)
+def test_owners_agree_with_the_turns(gpt2, style, talks):
+    """Each turn's words are its owner's tokens between two headers, whatever is said."""
+    enc = gpt2.extended(style.special_tokens)
+    talks = [cast(style, talk) for talk in talks]
+    found = style.tokenize(enc, render(style, *talks))
+    assert len(found.ids) == len(found.owners) and dialogue.CONTINUES not in found.owners
+    for k, name in enumerate(found.names):
+        assert found.turns[k] == sum(turn.speaker == name for talk in talks for turn in talk.turns)
+    if style.name != 'dialogpt' and not any(turn.text[-1:].isspace() for talk in talks for turn in talk.turns):
+        words = [[]]
+        for i, owner in zip(found.ids.tolist(), found.owners):
+            if owner > 0:
+                words[-1].append(i)
+            elif words[-1]:
+                words.append([])
+        expected = [turn.text for talk in talks for turn in talk.turns]
+        assert [style.words(enc.decode(ids).removesuffix('\n' if style in LINES else '')) for ids in words if ids] == expected
+
+
+def test_a_block_that_is_cut_at_cuts_has_the_same_tokens_and_owners(gpt2, tmp_path, monkeypatch):
+    for style in STYLES.values():
+        text = render(style, *[Conversation([Turn(f'M{i % 3}', f'message {i}: how are you?\nsecond line', i), Turn('Theo', 'fine\nand you?', i), Turn('Mara', 'good', i)])
+                               for i in range(40)])
+        (tmp_path / 'a.txt').write_text(text, encoding='utf-8')
+        whole = dataset.load_corpus(gpt2, str(tmp_path / 'a.txt'))
+        monkeypatch.setattr(dataset, 'BLOCK', 150)
+        cut = dataset.load_corpus(gpt2, str(tmp_path / 'a.txt'))
+        monkeypatch.undo()
+        assert cut.dialogue == whole.dialogue and cut.dialogue['style'] == style.name
+        np.testing.assert_array_equal(cut.chunks[0], whole.chunks[0])
+        np.testing.assert_array_equal(cut.owners[0], whole.owners[0])
+
+
+def test_seated():
+    talk = Conversation([Turn('Mara', 'a', 1), Turn('Theo', 'b', 2), Turn('Theo', 'c', 3), Turn('Mara', 'd', 4)])
+    assert dialogue.seated(talk, STYLES['name']) is talk
+    assert dialogue.seated(talk, STYLES['dialogpt']) == Conversation([Turn('A', 'a', 1), Turn('B', 'b\nc', 2), Turn('A', 'd', 4)])
+    assert dialogue.seated(talk, STYLES['s'], you='Mara') == Conversation([Turn('</s>', 'a', 1), Turn('<s>', 'b\nc', 2), Turn('</s>', 'd', 4)])
+    group = Conversation(talk.turns + [Turn('Priya', 'e', 5)])
+    assert dialogue.seated(group, STYLES['tokens'], you='Theo').turns[2:] == [Turn('<sp1>', 'd\ne', 4)]
+    with pytest.raises(UserError, match='Mara, Theo, Priya.*--you'):
+        dialogue.seated(group, STYLES['tokens'])
+    with pytest.raises(UserError, match='<s> and </s>, not Mara'):
+        STYLES['s'].render(talk)
 
 
 # ---- turn by turn, as a chat makes ids, or the whole text at once, as encode.py does: the same ids
-
-@pytest.fixture(scope='module')
-def gpt2(real_vocabulary):
-    return encoder.get_encoder('124M', real_vocabulary)
-
 
 @pytest.fixture(scope='module')
 def joining():
@@ -281,25 +382,21 @@ def joining():
     return encoder_that_joins(characters, characters)
 
 
-def ids_of(enc, text):
-    """<|endoftext|> is one id, and everything between two of them is encoded by itself."""
-    ids = []
-    for i, part in enumerate(text.split('<|endoftext|>')):
-        ids += [enc.eot] * (i > 0) + enc.encode(part)
-    return ids
-
-
 def turn_by_turn(enc, style, conversation):
-    return [i for turn in conversation.turns for piece in style.pieces(turn) for i in ids_of(enc, piece)]
+    """A conversation's ids as a chat makes them, and what ends it."""
+    ids = [] if style.name != 'tokens' else style.begin_ids(enc)
+    for turn in conversation.turns:
+        ids += style.turn_ids(enc, turn)
+        assert ids[-len(style.turn_ids(enc, turn)):][:len(style.header_ids(enc, turn.speaker, turn.time))] == style.header_ids(enc, turn.speaker, turn.time)
+    return ids + [enc.special_tokens['<eos>'] if style.name == 'tokens' else enc.eot]
 
 
 def ids_of_the_whole(enc, style, talks, path):
     with open(path, 'w', encoding='utf-8', newline='') as file:
         file.write(render(style, *talks))
     corpus = dataset.Corpus(enc, str(path))
-    corpus.style = style                                # so short a text may be taken for another
-    [chunk] = corpus.chunks()
-    return chunk.tolist()
+    corpus.style, corpus.enc = style, enc               # so short a text may be taken for another
+    return [i for piece in corpus.pieces() if piece is not dataset.CHUNK for i in piece[0].tolist()]
 
 
 @every_style
@@ -309,13 +406,12 @@ def ids_of_the_whole(enc, style, talks, path):
 @example(talks=[Conversation([Turn('A', 'x', 1), Turn('B', text, 1), Turn('A', 'x', 1)]) for text in SPICE])
 @example(talks=[Conversation([Turn('A', 'x', 1), Turn(' \t\tB', 'x', 1), Turn('\t\tB', 'x', 1), Turn('\u3000 B', '  x', 1)])])
 def test_ids_turn_by_turn_are_those_of_the_whole(gpt2, joining, style, talks, tmp_path_factory):
+    talks = [cast(style, talk) for talk in talks]
     for talk in talks:
-        if style.name == 'dialogpt':                    # a first message such as these stands behind a backslash in a file
-            assume(not style.body(talk.turns[0].text).startswith((' ', '\\', '\n', '\ufeff')))
-        else:                                           # blanks at the very end go with the last newline, and so does `Mara: `
+        if style in LINES:                              # blanks at the very end go with the last newline, and so does `Mara: `
             assume(not style.body(talk.turns[-1].text)[-1].isspace())
-    for enc in (gpt2, joining):
-        expected = [i for talk in talks for i in turn_by_turn(enc, style, talk) + [enc.eot] * (style.name != 'dialogpt')]
+    for enc in (gpt2.extended(style.special_tokens), joining.extended(style.special_tokens)):
+        expected = [i for talk in talks for i in turn_by_turn(enc, style, talk)]
         assert ids_of_the_whole(enc, style, talks, tmp_path_factory.getbasetemp() / f'whole-{style.name}.txt') == expected
 
 
@@ -323,5 +419,6 @@ def test_ids_turn_by_turn_are_those_of_the_whole(gpt2, joining, style, talks, tm
 @with_files
 @given(talks=conversations)
 def test_every_end_of_text_token_was_put_there_by_us(gpt2, style, talks, tmp_path_factory):
-    ids = ids_of_the_whole(gpt2, style, talks, tmp_path_factory.getbasetemp() / f'ends-{style.name}.txt')
-    assert ids.count(gpt2.eot) == (sum(len(talk.turns) for talk in talks) if style.name == 'dialogpt' else len(talks))
+    enc = gpt2.extended(style.special_tokens)
+    ids = ids_of_the_whole(enc, style, talks, tmp_path_factory.getbasetemp() / f'ends-{style.name}.txt')
+    assert ids.count(enc.eot) == len(talks) * (style.name != 'tokens') + sum(len(talk.turns) for talk in talks) * (style.name == 'dialogpt')

@@ -12,7 +12,7 @@ import unicodedata
 
 import pytest
 import regex
-from conftest import GOLDEN, ROOT
+from conftest import GOLDEN, ROOT, VALIDATION
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -167,7 +167,7 @@ def test_equals_the_reference_with_the_demos_vocabulary(demo, demo_reference, te
 
 
 def test_equals_the_reference_on_the_demos_chats(gpt2, gpt2_reference, demo, demo_reference):
-    with open(os.path.join(ROOT, 'demo', 'chats', 'small_talk.txt'), encoding='utf-8') as file:
+    with open(VALIDATION, encoding='utf-8') as file:
         text = file.read()
     assert gpt2.encode(text) == gpt2_reference.encode(text)
     assert demo.encode(text) == demo_reference.encode(text)

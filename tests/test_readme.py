@@ -24,11 +24,13 @@ def road(tmp_path_factory, real_vocabulary):
     shutil.copytree(os.path.join(real_vocabulary, '124M'), served)
     hparams = model.HParams(n_ctx=64, n_embd=16, n_head=2, n_layer=2)
     checkpoint.save(str(served), hparams, model.init_params(hparams, seed=1))
-    for name in ('src', 'encode.py', 'train.py', 'chatter.py', 'download_model.py', 'demo'):
+    for name in ('src', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'download_model.py'):
         os.symlink(os.path.join(ROOT, name), work / name)
     (work / 'models').mkdir()
     os.symlink(os.path.join(ROOT, 'models', 'demo'), work / 'models' / 'demo')
-    shutil.copy(os.path.join(ROOT, 'demo', 'validation.txt'), work / 'corpus.txt')
+    shutil.copytree(os.path.join(ROOT, 'demo'), work / 'demo', ignore=lambda folder, names: [name for name in names if name.startswith('chats')])
+    (work / 'exports').mkdir()
+    shutil.copy(os.path.join(ROOT, 'demo', 'exports', 'result.json'), work / 'exports')
 
     handler = type('Quiet', (http.server.SimpleHTTPRequestHandler,), {'log_message': lambda *args: None})
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), lambda *a: handler(*a, directory=str(work / 'served')))
@@ -52,7 +54,7 @@ def small(arguments):
 
 def test_the_readme_names_the_whole_road():
     assert [c[0] for c in commands(README, 'python')] == [
-        'download_model.py', 'encode.py', 'train.py', 'chatter.py', 'src/generate_unconditional_samples.py']
+        'download_model.py', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'src/generate_unconditional_samples.py']
 
 
 def test_each_command_of_the_readme(road):
@@ -79,13 +81,12 @@ def test_each_command_of_make_demo(road):
     plan = subprocess.run(['make', '-n', 'demo', 'chat'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.replace('\\\n', ' ')
     found = commands(plan, '.venv/bin/python')
     found = [c for c in found if c[0] != '-m']
-    assert [c[0] for c in found] == ['encode.py', 'train.py', 'src/generate_unconditional_samples.py', 'chatter.py', 'chatter.py']
+    assert [c[0] for c in found] == ['import_chats.py', 'encode.py', 'train.py', 'src/generate_unconditional_samples.py', 'chatter.py', 'chatter.py']
     for arguments in found:
         stdin = 'hi\n'
         if '<' in arguments:
             arguments, name = arguments[:arguments.index('<')], arguments[-1]
             stdin = open(work / name, encoding='utf-8').read()
-        arguments = ['demo.npz' if word == 'demo/chats.npz' else word for word in arguments]       # demo/ is linked: leave it be
         result = run_script(*small(arguments), cwd=work, stdin=stdin)
         assert result.returncode == 0, (arguments, result.stdout, result.stderr)
         if arguments[0] == 'chatter.py':
@@ -99,14 +100,14 @@ def test_the_tree_in_the_readme_is_the_tree():
     listed = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True, check=True)
     for path in listed.stdout.splitlines():
         name = os.path.basename(path)
-        if not path.startswith(('tests/', 'demo/chats/', 'models/', '.', 'LICENSE')) and name != '__init__.py':
+        if not path.startswith(('tests/', 'models/', '.', 'LICENSE')) and name != '__init__.py':
             assert name in tree, path
     for name in re.findall(r'[\w./]+\.(?:py|txt|md)', tree):
         assert any(path.endswith(name) for path in listed.stdout.splitlines()), name
 
 
 def test_help_answers_and_names_every_flag():
-    for script in ('download_model.py', 'encode.py', 'train.py', 'chatter.py'):
+    for script in ('download_model.py', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py'):
         result = run_script(script, '--help')
         assert result.returncode == 0 and result.stderr == ''
         with open(os.path.join(ROOT, script), encoding='utf-8') as file:

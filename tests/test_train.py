@@ -18,14 +18,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, fails_clearly, run_script
+from conftest import CHATS, ROOT, VALIDATION, fails_clearly, run_script
 from reference import Reference, rough_params
 
 from src import checkpoint, dataset, encoder, model
 from src.model import HParams
 
 TRAIN = os.path.join(ROOT, 'train.py')
-CHATS, VALIDATION = os.path.join(ROOT, 'demo', 'chats'), os.path.join(ROOT, 'demo', 'validation.txt')
 TINY = HParams(n_vocab=2048, n_ctx=64, n_embd=32, n_head=4, n_layer=2)          # conftest's `tiny`
 NO_STEP = ('--learning_rate', 1e-50)                                            # 0 in float32: leaves every weight as it is
 SCENARIOS = {}
@@ -469,7 +468,7 @@ def test_help_names_every_flag_people_already_type():
 
 def test_a_checkpoint_of_the_run_itself_resumes_there(demo_models, tmp_path):
     """With its optimizer and place in the data: steps 4 and 5 come out as they did when the run went past step 3."""
-    command = ['train.py', '--dataset', 'demo/validation.txt', '--models_dir', demo_models, '--model_name', 'tiny', '--checkpoint_dir', tmp_path,
+    command = ['train.py', '--dataset', VALIDATION, '--models_dir', demo_models, '--model_name', 'tiny', '--checkpoint_dir', tmp_path,
                '--learning_rate', '0.01', '--seed', '1', '--sample_every', '0', '--log', 'lines']
     first = run_script(*command, '--save_every', '3', '--stop_after', '6')
     again = run_script(*command, '--restore_from', tmp_path / 'run1' / 'model-3', '--stop_after', '6')

@@ -1,0 +1,62 @@
+"""Conversations for reading: text, JSON, and a page of speech bubbles.
+
+    json    [{"turns": [{"speaker": "Mara", "text": "You sound tired.", "time": 1349680884843}, ...]}, ...]
+    html    one file that needs nothing else
+"""
+import datetime
+import html
+import json
+
+from . import dialogue
+
+PAGE = '''<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
+<style>
+body {{ font: 16px/1.45 system-ui, sans-serif; max-width: 42rem; margin: 2rem auto; padding: 0 1rem; background: #f4f1ec; color: #222 }}
+section {{ margin: 0 0 3rem }}
+h2 {{ font-size: 1rem; color: #777; font-weight: 500 }}
+.turn {{ margin: .35rem 0; display: flex; flex-direction: column; align-items: flex-start }}
+.turn.first {{ align-items: flex-end }}
+.name {{ font-size: .8rem; color: #777; margin: .4rem .8rem 0 }}
+.words {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .5rem .8rem; border-radius: 1rem; background: #fff; max-width: 85%; border-left: .25rem solid hsl(var(--hue) 55% 55%) }}
+.first .words {{ background: #dcebdd }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #1c1b19; color: #eee }} .words {{ background: #2b2a27 }} .first .words {{ background: #26372a }} }}
+</style></head><body>
+{body}</body></html>
+'''
+
+
+def to_json(conversations):
+    """Conversations -> JSON text; times are left out where there are none."""
+    return json.dumps([{'turns': [{key: value for key, value in turn._asdict().items() if value is not None} for turn in conversation.turns]}
+                       for conversation in conversations], ensure_ascii=False, indent=1)
+
+
+def to_html(conversations, title='Conversations'):
+    """Conversations -> a page; each speaker has a colour, the first one stands on the right."""
+    names = list(dict.fromkeys(turn.speaker for conversation in conversations for turn in conversation.turns))
+    sections = []
+    for number, conversation in enumerate(conversations, 1):
+        rows, before = [], None
+        for turn in conversation.turns:
+            hue = names.index(turn.speaker) * 137 % 360             # the golden angle: neighbours differ
+            when = '' if turn.time is None else ' · ' + moment(turn.time)
+            name = f'<div class="name">{html.escape(turn.speaker)}{when}</div>' if turn.speaker != before else ''
+            side = ' first' if turn.speaker == names[0] else ''
+            rows.append(f'<div class="turn{side}" style="--hue:{hue}">{name}<div class="words" dir="auto">{html.escape(turn.text)}</div></div>')
+            before = turn.speaker
+        sections.append(f'<section><h2>Conversation {number}</h2>\n' + '\n'.join(rows) + '\n</section>\n')
+    return PAGE.format(title=html.escape(title), body=''.join(sections))
+
+
+def moment(time):
+    """Milliseconds since 1970 -> '31 May 2024, 18:30', UTC, in every locale."""
+    when = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=time)
+    months = 'January February March April May June July August September October November December'.split()
+    return f'{when.day} {months[when.month - 1]} {when.year}, {when:%H:%M}'
+
+
+def line(turn, style):
+    """A turn as text begins, up to its words: 'Mara:', '(1349680884843) Mara:'."""
+    style = style if style.speakers is None else dialogue.STYLES['name']
+    return style.header(turn.speaker, turn.time)
