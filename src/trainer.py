@@ -48,9 +48,9 @@ class Trainer:
 
     def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, beta2=0.999, accumulate=1,
                  recompute=False, only_transformer_layers=False):
-        """learning_rate: a number, or what `schedule` gives. accumulate: batches whose gradients are averaged for one step. recompute: keep no activations but each layer's
-        input, and compute the rest again on the way back (Chen et al. 2016, arXiv:1604.06174). only_transformer_layers: leave
-        wte, wpe and ln_f as they are.
+        """learning_rate: a number, or what `schedule` gives. accumulate: batches that make one step together, each token of them
+        counting the same. recompute: keep no activations but each layer's input, and compute the rest again on the way back (Chen et
+        al. 2016, arXiv:1604.06174). only_transformer_layers: leave wte, wpe and ln_f as they are.
         """
         self.hparams, self.params, self.accumulate = hparams, params, accumulate
         self.recompute, self._wrap = recompute, tf.recompute_grad if recompute else None
@@ -61,6 +61,7 @@ class Trainer:
         self.optimizer = OPTIMIZERS[optimizer](learning_rate, beta, beta2)
         self.optimizer.build(list(self.trainable.values()))
         self._sums = [tf.Variable(tf.zeros_like(value), trainable=False) for value in self.trainable.values()] if accumulate > 1 else None
+        self._counted = tf.Variable(0.0, trainable=False)                  # tokens that self._sums are the gradients of
         xla = has_gpu()
         shape = [None, None]
         signature = [tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.float32)]
@@ -78,29 +79,32 @@ class Trainer:
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=model.logits(self.params, h))
         return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
 
-    def _gradients(self, X, labels, weights):
-        """The mean loss, and its gradients in the order of self.trainable."""
+    def _gradients(self, X, labels, weights, mean):
+        """The mean loss of the tokens that count, or the sum of their losses; their number; and the gradients in the order of self.trainable."""
         with tf.GradientTape() as tape:
             total, n = self._losses(X, labels, weights)
-            loss = total / n
+            loss = total / n if mean else total
         gradients = tape.gradient(loss, list(self.trainable.values()))
-        return loss, [tf.convert_to_tensor(g) for g in gradients]         # wpe's comes as slices of rows
+        return loss, n, [tf.convert_to_tensor(g) for g in gradients]      # wpe's comes as slices of rows
 
     def _step(self, X, labels, weights):
-        loss, gradients = self._gradients(X, labels, weights)
+        loss, _, gradients = self._gradients(X, labels, weights, mean=True)
         self.optimizer.apply(gradients)
         return loss
 
     def _accumulate(self, X, labels, weights):
-        loss, gradients = self._gradients(X, labels, weights)
-        for total, gradient in zip(self._sums, gradients):
-            total.assign_add(gradient / self.accumulate)
-        return loss
+        """Batches with any number of tokens add up to what one batch of them all would be."""
+        total, n, gradients = self._gradients(X, labels, weights, mean=False)
+        for gradient_sum, gradient in zip(self._sums, gradients):
+            gradient_sum.assign_add(gradient)
+        self._counted.assign_add(n)
+        return total, n
 
     def _apply_sums(self):
-        self.optimizer.apply([total.read_value() for total in self._sums])
-        for total in self._sums:
-            total.assign(tf.zeros_like(total))
+        self.optimizer.apply([gradient_sum / self._counted for gradient_sum in self._sums])
+        for gradient_sum in self._sums:
+            gradient_sum.assign(tf.zeros_like(gradient_sum))
+        self._counted.assign(0.0)
 
     # ---- what is called
 
@@ -112,9 +116,9 @@ class Trainer:
         try:
             if self.accumulate == 1:
                 return float(self._train(*batches.next()))
-            losses = [float(self._add(*batches.next())) for _ in range(self.accumulate)]
+            totals, counts = zip(*(self._add(*batches.next()) for _ in range(self.accumulate)))
             self._apply()
-            return sum(losses) / len(losses)
+            return float(sum(totals)) / float(sum(counts))
         except tf.errors.ResourceExhaustedError:
             raise UserError('the memory of the device is full: --memory_saving_gradients, a smaller --batch_size (with --accumulate_gradients) '
                             'or a shorter --seq_len need less; the checkpoints are as they were.') from None

@@ -162,6 +162,18 @@ def test_four_accumulated_batches_are_one_batch_of_four():
     assert apart.i == 12
 
 
+def test_accumulated_batches_weigh_as_many_tokens_as_they_have():
+    """One row of 15 learnt tokens and one of 3: together in a batch, or one after the other."""
+    X, labels = WINDOWS[0][:2, :-1], WINDOWS[0][:2, 1:]
+    weights = np.ones(labels.shape, np.float32)
+    weights[1, 3:] = 0
+    one = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=0.1)
+    two = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=0.1, accumulate=2)
+    together = one.step(Batches((X, labels, weights)))
+    assert two.step(Batches((X[:1], labels[:1], weights[:1]), (X[1:], labels[1:], weights[1:]))) == pytest.approx(together, abs=1e-5)
+    assert largest_difference(weights_of(one), weights_of(two)) < 1e-6
+
+
 @pytest.mark.parametrize('name', ['adam', 'sgd'])
 def test_recomputing_gives_the_same_losses(name):
     losses = []
