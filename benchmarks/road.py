@@ -47,10 +47,10 @@ def make_text(path, megabytes=5):
         file.write(text * (megabytes * 1_000_000 // len(text) + 1))
 
 
-def measure(*command, stdin='', cwd=None):
+def measure(*command, stdin='', cwd=None, python=sys.executable):
     """Run a command. Returns (seconds, peak resident MB, its output)."""
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen([python, *command], cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = []
     reader = threading.Thread(target=lambda: output.append(process.stdout.read().decode(errors='replace')))
     reader.start()

@@ -117,6 +117,7 @@ def dates(*fields, header='{}, 10:00 - Mara: hi\n'):
     (['21/03/30', '21/03/31', '21/04/01'], ['2021-03-30', '2021-03-31', '2021-04-01']),    # y/m/d in two digits
     (['21. 3. 9.', '21. 3. 10.', '21. 3. 11.'], ['2021-03-09', '2021-03-10', '2021-03-11']),
     (['31.12.20', '01.01.21'], ['2020-12-31', '2021-01-01']),
+    (['13/02/21', '13/03/22', '14/03/23'], ['2021-02-13', '2022-03-13', '2023-03-14']),    # years that change more often than days
 ])
 def test_the_order_of_dates_is_found(chat, written, read_as):
     thread, tally = chat(dates(*written))
@@ -175,7 +176,8 @@ def test_a_body_that_starts_with_a_date(chat):
     '30/12/20, 9:02 xx - Paul: nor such a half of the day',
 ])
 def test_a_pasted_chat_stays_in_its_message(chat, pasted):
-    thread, tally = chat(f'30/12/20, 10:05 - Mara: listen\n30/12/20, 10:06 - Theo: he says:\n\n{pasted}\n30/12/20, 10:07 - Mara: oh\n31/12/20, 9:00 - Theo: yes\n')
+    thread, tally = chat(f'30/12/20, 10:05 - Mara: listen\n30/12/20, 10:06 - Theo: he says:\n\n{pasted}\n'
+                         '30/12/20, 10:07 - Mara: oh\n31/12/20, 9:00 - Theo: yes\n')
     assert said(thread) == [('Mara', 'listen'), ('Theo', f'he says:\n\n{pasted}'), ('Mara', 'oh'), ('Theo', 'yes')]
     assert tally.records == 4
 
@@ -190,7 +192,8 @@ def test_a_pasted_chat_at_the_end(chat):
 
 def test_names_with_colons(chat):
     thread, _ = chat('31/12/20, 10:05 - Theo:): hi\n31/12/20, 10:05 - R2:D2: beep: boop\n31/12/20, 10:06 - Dr: House: one\n'
-                     '31/12/20, 10:06 - Dr: House: two: three\n31/12/20, 10:06 - Dr: House: four\n31/12/20, 10:07 - Mara: Note: this\n31/12/20, 10:07 - Mara: hi\n')
+                     '31/12/20, 10:06 - Dr: House: two: three\n31/12/20, 10:06 - Dr: House: four\n'
+                     '31/12/20, 10:07 - Mara: Note: this\n31/12/20, 10:07 - Mara: hi\n')
     assert said(thread) == [('Theo:)', 'hi'), ('R2:D2', 'beep: boop'), ('Dr: House', 'one'), ('Dr: House', 'two: three'), ('Dr: House', 'four'),
                             ('Mara', 'Note: this'), ('Mara', 'hi')]
 
@@ -238,25 +241,33 @@ def test_who_is_a_group(chat):
 # ---- what is no message
 
 @pytest.mark.parametrize('reason, bodies', [
-    (readers.MEDIA, ['<Media omitted>', '<Multimedia omitido>', '<Medien ausgeschlossen>', '<Médias omis>', '<Mídia oculta>', '<Media weggelaten>', '<Media omesso>',
-                     '<Без медиафайлов>', '<Medya dahil edilmedi>', '<Media tidak disertakan>', '<תוכן המדיה הושמט>', '<تم استبعاد الوسائط>', '<मीडिया के बिना>',
-                     '\u200eimage omitted', 'image omitted', '\u200eBild weggelassen', 'imagen omitida', '\u200evidéo absente', 'immagine omessa', 'imagem ocultada',
-                     '<afbeelding weggelaten>', '画像は含まれていません', 'görüntü dahil edilmedi', 'GIF omitted', 'Contact card omitted', '<attached: 00000012-PHOTO-2020-12-31.jpg>',
+    (readers.MEDIA, ['<Media omitted>', '<Multimedia omitido>', '<Medien ausgeschlossen>', '<Médias omis>', '<Mídia oculta>',
+    '<Media weggelaten>', '<Media omesso>',
+                     '<Без медиафайлов>', '<Medya dahil edilmedi>', '<Media tidak disertakan>', '<תוכן המדיה הושמט>', '<تم استبعاد الوسائط>',
+                     '<मीडिया के बिना>',
+                     '\u200eimage omitted', 'image omitted', '\u200eBild weggelassen', 'imagen omitida', '\u200evidéo absente',
+                     'immagine omessa', 'imagem ocultada',
+                     '<afbeelding weggelaten>', '画像は含まれていません', 'görüntü dahil edilmedi', 'GIF omitted', 'Contact card omitted',
+                     '<attached: 00000012-PHOTO-2020-12-31.jpg>',
                      '\u200e<Anhang: 00000012-PHOTO-2020-12-31.jpg>', '<pièce jointe: 00000012-AUDIO.opus>', 'IMG-20201231-WA0001.jpg (file attached)',
                      '\u200ePTT-20201231-WA0001.opus (Datei angehängt)', 'Mara Ilves.vcf (archivo adjunto)', 'IMG-20201231-WA0001.jpg (in keiner Sprache)',
-                     'Plan B.pdf (file attached)\nPlan B.pdf', '<Media omitted>\nPlan B.docx', 'Plan.pdf • 2 pages document omitted', '\u200ePlan.pdf • \u200e2 pages \u200edocument omitted',
+                     'Plan B.pdf (file attached)\nPlan B.pdf', '<Media omitted>\nPlan B.docx', 'Plan.pdf • 2 pages document omitted',
+                     '\u200ePlan.pdf • \u200e2 pages \u200edocument omitted',
                      'location: https://maps.google.com/?q=54.32,10.13', 'Standort: https://maps.google.com/?q=54.32,-10.13',
                      'Harbour Café (Kiel, Germany): https://foursquare.com/v/4dea6dacd22da22d4ed36317', 'live location shared', 'null', 'View once photo',
                      '<View once voice message omitted>']),
-    (readers.DELETED, ['This message was deleted', 'This message was deleted.', 'You deleted this message', '\u200eDu hast diese Nachricht gelöscht.', 'Se eliminó este mensaje.',
-                       'Ce message a été supprimé', 'Mensagem apagada', 'Questo messaggio è stato eliminato', 'Dit bericht is verwijderd', 'Данное сообщение удалено',
+    (readers.DELETED, ['This message was deleted', 'This message was deleted.', 'You deleted this message',
+    '\u200eDu hast diese Nachricht gelöscht.', 'Se eliminó este mensaje.',
+                       'Ce message a été supprimé', 'Mensagem apagada', 'Questo messaggio è stato eliminato', 'Dit bericht is verwijderd',
+                       'Данное сообщение удалено',
                        'Bu mesaj silindi', 'Pesan ini dihapus', 'このメッセージは削除されました。', '此訊息已刪除。', 'تم حذف هذه الرسالة', 'यह मैसेज डिलीट कर दिया गया है']),
     (readers.SYSTEM, ['Missed voice call', 'Verpasster Videoanruf', '\u200eVoice call. \u200e5 min', '\u200eMara added you', 'Mara added Theo',
                       'Messages and calls are end-to-end encrypted. No one outside of this chat, not even WhatsApp, can read or listen to them.',
                       'Los mensajes y las llamadas están cifrados de extremo a extremo. Nadie fuera de este chat, ni siquiera WhatsApp, puede leerlos.',
                       'Your security code with Theo changed. Tap to learn more.', 'Waiting for this message. This may take a while.']),
     (readers.EMPTY, ['', ' ', '\u200e<This message was edited>']),
-    ('polls', ['POLL:\nWhere?\nOPTION: here (2 votes)\nOPTION: there (1 vote)', '\u200eUMFRAGE:\nWo?\n\u200eOPTION: hier (\u200e2 Stimmen)\n\u200eOPTION: da (\u200e0 Stimmen)']),
+    ('polls', ['POLL:\nWhere?\nOPTION: here (2 votes)\nOPTION: there (1 vote)',
+    '\u200eUMFRAGE:\nWo?\n\u200eOPTION: hier (\u200e2 Stimmen)\n\u200eOPTION: da (\u200e0 Stimmen)']),
 ])
 def test_dropped_bodies(chat, reason, bodies):
     for body in bodies:
@@ -283,7 +294,8 @@ def test_words_are_freed_of_whatsapps(chat, body, words):
 
 
 @pytest.mark.parametrize('body', [
-    'This message was deleted by mistake, sorry', 'why is it <Media omitted>?', 'I wrote: image omitted', '<3', 'a <b> c', '<what a day>', 'photo.jpg (the one I like)',
+    'This message was deleted by mistake, sorry', 'why is it <Media omitted>?', 'I wrote: image omitted', '<3', 'a <b> c', '<what a day>',
+    'photo.jpg (the one I like)',
     'Location: the pub', 'my poll:\nyes or no?', 'Theo added sugar', 'WhatsApp is down', 'see 12:30: lunch', 'nullify', 'Messages and calls, all day!', '.',
 ])
 def test_what_people_write_stays(chat, body):
@@ -296,14 +308,21 @@ def test_lines_before_the_first_message_are_counted(chat):
     assert len(thread.turns) == 3 and dict(tally.dropped) == {readers.UNREADABLE: 2} and tally.records == 5
 
 
+@pytest.mark.parametrize('body', [' ' * 10**6 + '>', '<Media omitted>\n' + '.pdf • ' * 10**5 + '\nx', 'POLL:\nq\nO: (' + '1' * 10**6, '@\u2068' * 10**5, ': ' * 10**5])
+def test_long_runs_take_no_long_time(chat, body):
+    assert len(chat(f'31.12.20, 10:04 - Mara: {body}\n')[0].turns) == 1
+
+
 # ---- titles
 
 @pytest.mark.parametrize('name, title', [
     ('WhatsApp Chat with Mara.txt', 'Mara'), ('WhatsApp Chat with Mara & Theo (1).txt', 'Mara & Theo'), ('WhatsApp Chat - Mara.txt', 'Mara'),
     ('WhatsApp Chat mit Mara.txt', 'Mara'), ('WhatsApp-Chat mit Mara.txt', 'Mara'), ('Chat de WhatsApp con Mara.txt', 'Mara'),
     ('Discussion WhatsApp avec Le chalet.txt', 'Le chalet'), ('Chat WhatsApp con Mara.txt', 'Mara'), ('Conversa do WhatsApp com Mara.txt', 'Mara'),
-    ('WhatsApp-chat met Mara.txt', 'Mara'), ('WhatsApp-chatt med Mara.txt', 'Mara'), ('Чат WhatsApp с контактом Мара.txt', 'Мара'), ('Chat WhatsApp s uživatelem Mara.txt', 'Mara'),
-    ('Mara ile WhatsApp Sohbeti.txt', 'Mara'), ('与Mara的 WhatsApp 聊天.txt', 'Mara'), ('Chat WhatsApp dengan Mara.txt', 'Mara'), ('WhatsApp_Chat_with_Mara.txt', 'Mara'),
+    ('WhatsApp-chat met Mara.txt', 'Mara'), ('WhatsApp-chatt med Mara.txt', 'Mara'), ('Чат WhatsApp с контактом Мара.txt', 'Мара'),
+    ('Chat WhatsApp s uživatelem Mara.txt', 'Mara'),
+    ('Mara ile WhatsApp Sohbeti.txt', 'Mara'), ('与Mara的 WhatsApp 聊天.txt', 'Mara'), ('Chat WhatsApp dengan Mara.txt', 'Mara'),
+    ('WhatsApp_Chat_with_Mara.txt', 'Mara'),
     ('holiday.txt', ''),
 ])
 def test_titles(chat, name, title):
@@ -325,7 +344,8 @@ def test_chat_txt_takes_the_name_of_its_zip(tmp_path):
 # ---- recognition
 
 @pytest.mark.parametrize('name, content', [
-    ('x.json', '[31.12.20, 10:04:00] Mara: hi\n'), ('x.txt', ''), ('x.txt', 'Mara: hi\nTheo: hello\n'), ('x.txt', '\0\xff' * 999), ('x.txt', '2020-12-31 10:04:05 nobody\n'),
+    ('x.json', '[31.12.20, 10:04:00] Mara: hi\n'), ('x.txt', ''), ('x.txt', 'Mara: hi\nTheo: hello\n'), ('x.txt', '\0\xff' * 999), ('x.txt',
+    '2020-12-31 10:04:05 nobody\n'),
     ('x.txt', '[2019-05-29, 15:04] Me: hello\n[2019-05-29, 15:05] Mara: hi\n'),                 # signal-export
     ('x.txt', 'May 17, 2022  5:29:42 PM\nMe\nhi\n'),                                             # imessage-exporter
     ('x.txt', '[31/12/2020 10:04 PM] mara#0001\nhi\n'),                                          # DiscordChatExporter

@@ -246,9 +246,10 @@ EDITED = _phrases('''
 # ---- and around words: shapes that are the same in every language
 
 _IOS_FILE = re.compile(
-    r'[\u200e\u200f]<[^<>:\n]{2,40}: [^<>\n]+>|<[^<>:\n]{2,40}: \d{8}-[^<>\n]+>|<(?:attached|Anhang|angehängt|adjunto|adjunt|pièce jointe|allegato|anexo|anexado'
-    r'|bijgevoegd|vedhæftet|bifogat|vedlagt|liite|załączono|příloha|príloha|csatolva|atașare|priloženo|επισυνάφθηκε|прикреплено|додано|eklendi|terlampir|dilampirkan'
-    r'|đính kèm|แนบ|מצורף|المُرفق|پیوست|अटैच किया गया|첨부됨|添付ファイル|附件): [^<>\n]+>')
+    r'[\u200e\u200f]<[^<>:\n]{2,40}: [^<>\n]+>|<[^<>:\n]{2,40}: \d{8}-[^<>\n]+>'
+    r'|<(?:attached|Anhang|angehängt|adjunto|adjunt|pièce jointe|allegato|anexo|anexado|bijgevoegd|vedhæftet|bifogat|vedlagt|liite|załączono|příloha|príloha'
+    r'|csatolva|atașare|priloženo|επισυνάφθηκε|прикреплено|додано|eklendi|terlampir|dilampirkan|đính kèm|แนบ|מצורף|المُرفق|پیوست|अटैच किया गया|첨부됨'
+    r'|添付ファイル|附件): [^<>\n]+>')
 _ANDROID_FILE = re.compile(rf'{_M}([^\n]+\.\w{{2,5}}) \(([^()\n]{{2,40}})\)(?:\n|$)')
 _CAMERA = re.compile(r'(?:IMG|VID|AUD|PTT|STK|DOC)-\d{8}-WA\d+\.\w+$')
 _ANDROID_OMITTED = re.compile(rf'{_M}<([^<>\n]{{3,60}})>(?:\n|$)')
@@ -260,38 +261,41 @@ _MENTION = re.compile('@\u2068([^\u2068\u2069\n]*)\u2069')
 
 # Notices that iPhones write under somebody's name: how they start. Those of the first sort have the word WhatsApp in them.
 _NOTICE = re.compile('|'.join((
-    r'Messages (?:and calls|to this (?:chat|group)|you send to this)[^\n]*(?:encrypt|secure)', 'Nachrichten und Anrufe sind Ende-zu-Ende', 'Nachrichten, die du in dies',
-    'Los mensajes y las llamadas (?:est|en est)', 'Los mensajes en este (?:chat|grupo)', 'Els missatges i les trucades', 'Les messages et les appels', 'Les messages envoyés dans ce', 'I messaggi e le chiamate',
-    'As mensagens e (?:as )?(?:chamadas|ligações)', 'Berichten en gesprekken worden', 'Beskeder og opkald er', 'Meddelanden och samtal är', 'Meldinger og samtaler er',
-    'Viestit ja puhelut salataan', 'Wiadomości i połączenia są', 'Zprávy a hovory jsou', 'Správy a hovory sú', 'Az üzenetek és hívások', 'Mesajele și apelurile',
-    'Poruke i pozivi zaštićeni', 'Τα μηνύματα και οι κλήσεις', 'Сообщения и звонки защищены', 'Повідомлення й дзвінки захищено', 'Mesajlar ve aramalar uçtan uca',
-    'Pesan dan panggilan terenkripsi', 'Mesej dan panggilan disulitkan', 'Tin nhắn và cuộc gọi được mã hóa', 'ข้อความและการโทรได้รับการเข้ารหัส', 'ההודעות והשיחות מוצפנות',
-    'الرسائل والمكالمات مشفرة', 'پیام[\u200c ]?ها و تماس', 'میسجز اور کالز', 'मैसेजेस और कॉल्स', 'মেসেজ এবং কল', 'メッセージと通話はエンドツーエンド', '메시지 및 전화는', '消息和通话都进行端到端', '訊息和通話經端對端', '訊息已受端對端')))
+    r'Messages (?:and calls|to this (?:chat|group)|you send to this)[^\n]*(?:encrypt|secure)', 'Nachrichten und Anrufe sind Ende-zu-Ende',
+    'Nachrichten, die du in dies', 'Los mensajes y las llamadas (?:est|en est)', 'Los mensajes en este (?:chat|grupo)', 'Els missatges i les trucades',
+    'Les messages et les appels', 'Les messages envoyés dans ce', 'I messaggi e le chiamate', 'As mensagens e (?:as )?(?:chamadas|ligações)',
+    'Berichten en gesprekken worden', 'Beskeder og opkald er', 'Meddelanden och samtal är', 'Meldinger og samtaler er', 'Viestit ja puhelut salataan',
+    'Wiadomości i połączenia są', 'Zprávy a hovory jsou', 'Správy a hovory sú', 'Az üzenetek és hívások', 'Mesajele și apelurile',
+    'Poruke i pozivi zaštićeni', 'Τα μηνύματα και οι κλήσεις', 'Сообщения и звонки защищены', 'Повідомлення й дзвінки захищено',
+    'Mesajlar ve aramalar uçtan uca', 'Pesan dan panggilan terenkripsi', 'Mesej dan panggilan disulitkan', 'Tin nhắn và cuộc gọi được mã hóa',
+    'ข้อความและการโทรได้รับการเข้ารหัส', 'ההודעות והשיחות מוצפנות', 'الرسائل والمكالمات مشفرة', 'پیام[\u200c ]?ها و تماس', 'میسجز اور کالز',
+    'मैसेजेस और कॉल्स', 'মেসেজ এবং কল', 'メッセージと通話はエンドツーエンド', '메시지 및 전화는', '消息和通话都进行端到端', '訊息和通話經端對端', '訊息已受端對端')))
 _SHORT_NOTICE = re.compile('|'.join((
-    'This message was deleted by admin ', 'Diese Nachricht wurde vo[mn] Admin', 'You (?:received|sent) a view once ', 'Recibiste un mensaje de visualización única',
-    r'Your security code with .* changed\.', r'Deine Sicherheitsnummer für .* hat sich geändert\.', r'Cambió tu código de seguridad con ',
-    r'Votre code de sécurité avec .* a changé\.', r'Il tuo codice di sicurezza con .* è cambiato\.', r'(?:O s|S)eu código de segurança (?:partilhado )?com .* mudou\.',
-    r'(?:Uw|Je) beveiligingscode voor .* is gewijzigd\.', r'Ваш код безопасности с контактом .* изменился\.', r'Код безпеки з контактом .* змінився\.',
-    r'Kode keamanan Anda dengan .* telah berubah\.', r'รหัสความปลอดภัยของคุณกับ ',
-    r'קוד האבטחה עם .* שונה\.', r'您[与與和] ?.* ?(?:之間)?的安全(?:代码|代碼|码|碼)已(?:更改|變更)。')))
+    'This message was deleted by admin ', 'Diese Nachricht wurde vo[mn] Admin', 'You (?:received|sent) a view once ',
+    'Recibiste un mensaje de visualización única', r'Your security code with .* changed\.', r'Deine Sicherheitsnummer für .* hat sich geändert\.',
+    'Cambió tu código de seguridad con ', r'Votre code de sécurité avec .* a changé\.', r'Il tuo codice di sicurezza con .* è cambiato\.',
+    r'(?:O s|S)eu código de segurança (?:partilhado )?com .* mudou\.', r'(?:Uw|Je) beveiligingscode voor .* is gewijzigd\.',
+    r'Ваш код безопасности с контактом .* изменился\.', r'Код безпеки з контактом .* змінився\.', r'Kode keamanan Anda dengan .* telah berubah\.',
+    'รหัสความปลอดภัยของคุณกับ ', r'קוד האבטחה עם .* שונה\.', '您[与與和] ?.* ?(?:之間)?的安全(?:代码|代碼|码|碼)已(?:更改|變更)。')))
 
 # What a system line has before a colon, if it has one: `Theo changed the group description. New text: ...`.
 _SYSTEM_WORDS = re.compile(
-    r'\b(?:changed (?:the|this|their|to)|created (?:this |the )?(?:group|community)|added\b|removed\b|joined (?:using|from|via)|left\b|pinned\b|turned (?:on|off)|security code'
-    r'|now an admin|hat (?:den|die|das|sich|dich)|haben? .* (?:hinzugefügt|entfernt)|wurdest?|cambi[óo]|cre[óo] |añadi[óo]|agreg[óo]|elimin[óo]'
-    r'|a (?:changé|modifié|créé|ajouté|retiré|supprimé)|ha (?:cambiato|modificato|creato|aggiunto|rimosso)|mudou|alterou|criou|adicionou|removeu'
-    r'|heeft (?:het|de|deze|je|u)|ændrede|oprettede|tilføjede|ändrade|skapade|lade till|endret|opprettet|la til|muutti|loi ryhmän|lisäsi'
-    r'|zmieni[łl]|utworzy[łl]|doda[łl]|změnil|vytvořil|přidal|a schimbat|a creat|a adăugat|megváltoztatta|létrehozta|изменил|создал|добавил|удалил|змінив|створив|додав'
-    r'|değiştirdi|oluşturdu|ekledi|çıkardı|mengubah|membuat grup|menambahkan)')
+    r'\b(?:changed (?:the|this|their|to)|created (?:this |the )?(?:group|community)|added\b|removed\b|joined (?:using|from|via)|left\b|pinned\b'
+    r'|turned (?:on|off)|security code|now an admin|hat (?:den|die|das|sich|dich)|haben? .* (?:hinzugefügt|entfernt)|wurdest?|cambi[óo]|cre[óo] |añadi[óo]'
+    r'|agreg[óo]|elimin[óo]|a (?:changé|modifié|créé|ajouté|retiré|supprimé)|ha (?:cambiato|modificato|creato|aggiunto|rimosso)|mudou|alterou|criou'
+    r'|adicionou|removeu|heeft (?:het|de|deze|je|u)|ændrede|oprettede|tilføjede|ändrade|skapade|lade till|endret|opprettet|la til|muutti|loi ryhmän|lisäsi'
+    r'|zmieni[łl]|utworzy[łl]|doda[łl]|změnil|vytvořil|přidal|a schimbat|a creat|a adăugat|megváltoztatta|létrehozta|изменил|создал|добавил|удалил|змінив'
+    r'|створив|додав|değiştirdi|oluşturdu|ekledi|çıkardı|mengubah|membuat grup|menambahkan)')
 _QUOTES = re.compile('["“”„«»「」『』]')
 # On iPhones without the mark, under and after the name of who did it: `Mara: Mara added Theo`.
 _DEED = re.compile(
-    r' (?:created (?:this |the )?group|changed (?:the (?:subject|group (?:name|description))|this group)|added |removed |joined using|left$|pinned a message|turned o(?:n|ff) '
-    r'|hat (?:die Gruppe|den Betreff|das Gruppen)|creó (?:el|este) grupo|cambió (?:el|la|los) |a créé |a (?:changé|modifié) (?:le|la|l[’\']|ce)|ha creato |ha cambiato '
-    r'|criou (?:o|este) grupo|mudou |heeft (?:de groep|deze groep|het onderwerp)|создал|изменил|grubu oluşturdu|membuat grup)')
+    r' (?:created (?:this |the )?group|changed (?:the (?:subject|group (?:name|description))|this group)|added |removed |joined using|left$|pinned a message'
+    r'|turned o(?:n|ff) |hat (?:die Gruppe|den Betreff|das Gruppen)|creó (?:el|este) grupo|cambió (?:el|la|los) |a créé '
+    r'|a (?:changé|modifié) (?:le|la|l[’\']|ce)|ha creato |ha cambiato |criou (?:o|este) grupo|mudou |heeft (?:de groep|deze groep|het onderwerp)'
+    r'|создал|изменил|grubu oluşturdu|membuat grup)')
 _GROUP = re.compile(
-    r'\bgroup(?:s|\'s)?\b(?! (?:voice|video|call))|\bgroupe\b|\bgruppe(?!n-)|\bgrup|\bgrub[au]|\bgruppo\b|\bgroep\b|групп|груп[аиіу]|skupin|ryhmä|csoport'
-    r'|ομάδα|קבוצה|مجموعة|گروه|گروپ|समूह|ग्रुप|গ্রুপ|กลุ่ม|\bnhóm\b|グループ|그룹|群[組组]', re.I)
+    r'\bgroup(?:s|\'s)?\b(?! (?:voice|video|call))|\bgroupe\b|\bgruppe(?!n-)|\bgrup|\bgrub[au]|\bgruppo\b|\bgroep\b|групп|груп[аиіу]|skupin|ryhmä'
+    r'|csoport|ομάδα|קבוצה|مجموعة|گروه|گروپ|समूह|ग्रुप|গ্রুপ|กลุ่ม|\bnhóm\b|グループ|그룹|群[組组]', re.I)
 
 _TITLE = re.compile(
     r'(?:[^\W\d]+ (?:d[eo] )?)?WhatsApp(?:[- ](?:chatt?|Sohbeti|keskustelu|beszélgetés|Unterhaltung))?'
