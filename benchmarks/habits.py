@@ -22,8 +22,8 @@ PEOPLE = ('Theo', 'Mara')
 HABITS = {
     'small letters only': lambda text: text == text.lower(),
     'a capital in front': lambda text: text[:1].isupper(),
-    'a full stop, question or exclamation mark behind': lambda text: text.rstrip()[-1:] in ('.', '?', '!'),
-    '"haha", "oh man" or a small "i"': lambda text: bool(re.search(r'\bhaha|\boh man\b|\bi\b', text)),
+    '. ? or ! behind': lambda text: text.rstrip()[-1:] in ('.', '?', '!'),
+    'haha, oh man, small i': lambda text: bool(re.search(r'\bhaha|\boh man\b|\bi\b', text)),
 }
 TRAIN = ('--model_name demo --restore_from scratch --windows turns --learning_rate 3e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 '
          '--batch_size 8 --stop_after 1001 --save_every 0 --sample_every 0 --print_every 250 --seed 1').split()
@@ -47,7 +47,7 @@ def answers(session_of, conversations, name):
 
 
 def main():
-    tf = console.import_tensorflow()                                    # noqa: F841
+    console.import_tensorflow()
     from src import chat, checkpoint, encoder, sample
     with tempfile.TemporaryDirectory() as folder:
         text = os.path.join(folder, 'chats.txt')

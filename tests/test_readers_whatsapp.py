@@ -396,3 +396,8 @@ def test_real_samples(name):
         target = [(m['timestamp'].replace('T', ' '), m['author'], m['message']) for m in reversed(json.load(file))]
     assert [(when(turn), turn.speaker, turn.text.replace('\n', ' ')) for turn in thread.turns] == target
     assert (thread.group, dict(tally.dropped), tally.records) == (True, {readers.SYSTEM: 3}, 9)
+
+
+def test_answers_of_meta_ai_are_a_bots(chat):
+    thread, tally = chat('12/03/2023, 21:05 - Mara: @Meta AI how deep is the sea?\n12/03/2023, 21:05 - Meta AI: On average 3.7 km.\n13/03/2023, 21:06 - Mara: ok\n')
+    assert [turn.speaker for turn in thread.turns] == ['Mara', 'Mara'] and tally.dropped == {readers.BOT: 1}
