@@ -164,29 +164,41 @@ def merge_heads(x):
     return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, sequence, x.shape[1] * x.shape[3]])
 
 
-def attn(x, p, *, remember, mask, hparams):
-    """Masked multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2).
+def keep_all(f):
+    """f as it is: what `lean` is where nothing needs to be computed again."""
+    return f
+
+
+def attn(x, p, ln, *, remember, mask, hparams, lean=keep_all):
+    """Layer norm and masked multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2).
 
     remember(k, v) takes the new keys and values [batch, head, sequence, features] and returns all there are; mask
-    [sequence, all] is true where a position may look.
+    [sequence, all] is true where a position may look. lean: see block.
     """
-    q, k, v = tf.split(conv1d(x, p['c_attn']), 3, axis=2)
+    def look(q, k, v):
+        w = tf.matmul(q, k, transpose_b=True) / math.sqrt(hparams.n_embd // hparams.n_head)        # [batch, head, sequence, all]
+        w = tf.nn.softmax(tf.where(mask, tf.cast(w, tf.float32), -1e10))
+        return tf.matmul(tf.cast(w, v.dtype), v)
+
+    q, k, v = tf.split(lean(lambda x: conv1d(norm(x, ln), p['c_attn']))(x), 3, axis=2)
     q, k, v = (split_heads(z, hparams.n_head) for z in (q, k, v))
-    k, v = remember(k, v)
-    w = tf.matmul(q, k, transpose_b=True) / math.sqrt(hparams.n_embd // hparams.n_head)    # [batch, head, sequence, all]
-    w = tf.nn.softmax(tf.where(mask, tf.cast(w, tf.float32), -1e10))
-    return conv1d(merge_heads(tf.matmul(tf.cast(w, v.dtype), v)), p['c_proj'])
+    return conv1d(merge_heads(lean(look)(q, *remember(k, v))), p['c_proj'])
 
 
-def mlp(x, p):
-    """[batch, sequence, n_embd] -> the same, through 4 * n_embd."""
-    return conv1d(gelu(conv1d(x, p['c_fc'])), p['c_proj'])
+def mlp(x, p, ln, *, lean=keep_all):
+    """Layer norm, then [batch, sequence, n_embd] -> the same, through 4 * n_embd. lean: see block."""
+    h = lean(lambda x: conv1d(norm(x, ln), p['c_fc']))(x)
+    return lean(lambda h: conv1d(gelu(h), p['c_proj']))(h)
 
 
-def block(x, p, *, remember, mask, hparams):
-    """One layer: attention, then mlp, each behind its layer norm and added to the stream."""
-    x = x + attn(norm(x, p['ln_1']), p['attn'], remember=remember, mask=mask, hparams=hparams)
-    return x + mlp(norm(x, p['ln_2']), p['mlp'])
+def block(x, p, *, remember, mask, hparams, lean=keep_all):
+    """One layer: attention, then mlp, each added to the stream.
+
+    lean: for training, tf.recompute_grad: of a norm, a softmax or a GELU with the matrix product behind it only the input is kept,
+    and the cheap part is computed again on the way back (the product is not: no gradient needs its result).
+    """
+    x = x + attn(x, p['attn'], p['ln_1'], remember=remember, mask=mask, hparams=hparams, lean=lean)
+    return x + mlp(x, p['mlp'], p['ln_2'], lean=lean)
 
 
 def token_types(hparams, X, speaker=None):
@@ -199,10 +211,11 @@ def token_types(hparams, X, speaker=None):
     return tf.where(latest >= 0, tf.gather(X, tf.maximum(latest, 0), batch_dims=1), before)
 
 
-def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dtype=tf.float32, wrap=None):
+def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dtype=tf.float32, wrap=None, lean=keep_all):
     """Token ids to the last layer norm's output: model without the logits.
 
-    wrap: what each layer's function is wrapped in (tf.recompute_grad, for training). dtype: of the activations.
+    wrap: what each layer's function is wrapped in (tf.recompute_grad, for training in little memory), without it see block for lean.
+    dtype: of the activations.
     Returns (h [batch, sequence, n_embd], present) with `present` as in model; None under `wrap`, which has no cache.
     """
     sequence = tf.shape(X)[1]
@@ -230,7 +243,7 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
             return k, v
 
         if wrap is None:
-            h = block(h, params[f'h{layer}'], remember=remember, mask=mask, hparams=hparams)
+            h = block(h, params[f'h{layer}'], remember=remember, mask=mask, hparams=hparams, lean=lean)
         else:
             h = wrap(lambda x, p=params[f'h{layer}']: block(x, p, remember=lambda k, v: (k, v), mask=mask, hparams=hparams))(h)
 

@@ -49,11 +49,12 @@ class Trainer:
     def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, beta2=0.999, accumulate=1,
                  recompute=False, only_transformer_layers=False):
         """learning_rate: a number, or what `schedule` gives. accumulate: batches that make one step together, each token of them
-        counting the same. recompute: keep no activations but each layer's input, and compute the rest again on the way back (Chen et
-        al. 2016, arXiv:1604.06174). only_transformer_layers: leave wte, wpe and ln_f as they are.
+        counting the same. recompute: keep no activations but each layer's input, and compute the rest again on the way back
+        (Chen et al. 2016, arXiv:1604.06174); without it, only what is cheap is computed again (model.block). only_transformer_layers: leave wte, wpe and ln_f as they are.
         """
         self.hparams, self.params, self.accumulate = hparams, params, accumulate
-        self.recompute, self._wrap = recompute, tf.recompute_grad if recompute else None
+        self.recompute = recompute
+        self._memory = {'wrap': tf.recompute_grad} if recompute else {'lean': tf.recompute_grad}
         self.trainable = {name: value for name, value in model.flat(params).items()
                           if not only_transformer_layers or name.startswith('h')}
         self.optimizer_name = optimizer
@@ -75,7 +76,7 @@ class Trainer:
 
     def _losses(self, X, labels, weights):
         """Sum of the losses where weights are 1, and their number: two scalars."""
-        h, _ = model.hidden(self.hparams, self.params, X, wrap=self._wrap)
+        h, _ = model.hidden(self.hparams, self.params, X, **self._memory)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=model.logits(self.params, h))
         return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
 
@@ -184,11 +185,12 @@ def step_bytes(trainer, batch_size, seq_len, recompute=None):
     trainable = sum(math.prod(v.shape) for v in trainer.trainable.values())
     slots = {'adam': 2, 'sgd': 0}[trainer.optimizer_name]
     copies = trainable * (1 + slots + (1 if trainer.accumulate > 1 else 0))
-    # kept for the way back, in floats a token: what a layer makes, the attention weights, the logits. The factors are fitted to
-    # peaks measured on a CPU (124M and a 6-layer model, 256 to 4096 tokens, Adam and SGD), from which they are 9 % off at most.
-    layer = 40 * hparams.n_embd + 1.2 * hparams.n_head * seq_len
-    activations = tokens * (layer + hparams.n_layer * hparams.n_embd if recompute else hparams.n_layer * layer)
-    return 550e6 + 4 * (n_params(hparams) + copies + activations + 2.2 * tokens * hparams.n_vocab)
+    # kept for the way back, in floats a token: what a layer makes; for one layer at a time the attention weights; the logits. The
+    # factors are fitted to peaks measured on a CPU (nine runs: 3 to 24 layers, 1024 to 4096 tokens, Adam and SGD), from which they are
+    # 7 % off at most.
+    layer = 12 * hparams.n_embd
+    activations = hparams.n_layer * hparams.n_embd + layer if recompute else hparams.n_layer * layer
+    return 750e6 + 4 * (n_params(hparams) + copies + tokens * (activations + 1.5 * hparams.n_head * seq_len + 1.3 * hparams.n_vocab))
 
 
 def main_memory():
