@@ -11,9 +11,11 @@
 Each step says how many messages it dropped and why, so that read = kept + dropped at the end.
 """
 import datetime
+import difflib
 import fnmatch
 import json
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
@@ -36,8 +38,33 @@ def milliseconds(text):
 
 
 def date(time):
-    """Milliseconds since 1970 -> '2024-05-31', UTC."""
-    return (datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=time)).date().isoformat()
+    """Milliseconds since 1970 -> '2024-05-31', UTC. Times before the year 1 or after 9999, which broken exports have, give its ends."""
+    day = time // (24 * HOUR) + datetime.date(1970, 1, 1).toordinal()
+    return datetime.date.fromordinal(min(max(int(day), 1), datetime.date.max.toordinal())).isoformat()
+
+
+def shown(text):
+    """Text for one line of a terminal: what breaks lines, moves the cursor or turns the writing around is a blank."""
+    return ''.join(' ' if unicodedata.category(c) in ('Cc', 'Zl', 'Zp') or c in TURNING else c for c in text)
+
+
+TURNING = frozenset('\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff')      # marks of the direction of writing
+EDGES = ''.join(TURNING) + ' \t\r\n\xa0\u202f\u200b'
+
+
+def composed(name):
+    """A name as one writes it: `e` + accent as one character (files from Macs have two), nothing invisible around it."""
+    if name.isascii():
+        return name.strip() or NOBODY
+    return unicodedata.normalize('NFC', name).strip(EDGES) or NOBODY
+
+
+NOBODY = 'Unknown'                                      # whose name is empty
+
+
+def _folded(name):
+    """What two spellings of a name have in common."""
+    return composed(name).casefold()
 
 
 # ---- what is kept
@@ -54,8 +81,8 @@ class Names:
 
     def __contains__(self, name):
         if name not in self._found:
-            folded = name.casefold()
-            self._found[name] = any(p.casefold() == folded or fnmatch.fnmatchcase(folded, p.casefold()) for p in self.patterns)
+            folded = _folded(name)
+            self._found[name] = any(_folded(p) == folded or fnmatch.fnmatchcase(folded, _folded(p)) for p in self.patterns)
         return self._found[name]
 
 
@@ -71,14 +98,18 @@ class Selection:
     scripts: str = ''                                   # Unicode scripts, with commas between; messages in them are dropped
 
     def __post_init__(self):
-        self._script = None
-        for script in filter(None, self.scripts.split(',')):
+        scripts = [script.strip() for script in self.scripts.split(',') if script.strip()]
+        for script in scripts:
             try:
-                regex.compile(rf'\p{{Script={script.strip()}}}')
-            except regex.error:
+                if not re.fullmatch(r'[\w -]+', script):
+                    raise ValueError
+                regex.compile(rf'\p{{Script={script}}}')
+            except (ValueError, regex.error):
                 raise UsageError(f'Unicode has no script called {script!r}; Cyrillic, Arabic, Han, Greek and Latin are some.') from None
-        if self.scripts:
-            self._script = regex.compile('[' + ''.join(rf'\p{{Script={script.strip()}}}' for script in self.scripts.split(',') if script) + ']')
+        self.scripts = ', '.join(scripts)
+        self._script = regex.compile('[' + ''.join(rf'\p{{Script={script}}}' for script in scripts) + ']') if scripts else None
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise UsageError('--since is later than --until: no message can be both.')
 
     def keep(self, thread, drop):
         """The turns of a thread that are kept. drop: a Counter of messages by reason."""
@@ -115,8 +146,8 @@ class Selection:
         for flag, names in (('--only', self.only), ('--exclude', self.exclude)):
             for pattern in names.patterns:
                 if not any(name in Names([pattern]) for name in (*people, *titles)):
-                    raise UserError(f'{flag} {pattern}: there is nobody and no thread of this name; there are {_some(people)}'
-                                    + (f', and the threads {_some(titles)}.' if titles else '.'))
+                    raise UserError(f'{flag} {shown(pattern)}: there is nobody and no thread of this name; there are {_some(people, pattern)}'
+                                    + (f', and the threads {_some(titles, pattern)}.' if titles else '.'))
 
 
 def _dropping(reason, drop, turns, unwanted):
@@ -126,63 +157,101 @@ def _dropping(reason, drop, turns, unwanted):
     return kept
 
 
-def _some(names, most=12):
-    names = list(names)
-    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+def _some(names, like, most=12):
+    """A dozen of the names for a message, those most like the one that was asked for first."""
+    names = list(dict.fromkeys(names))
+    near = difflib.get_close_matches(like, names[:2000], 3)
+    names = near + [name for name in names if name not in near]
+    return ', '.join(shown(name)[:60] for name in names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '') or 'none'
 
 
 class Aliases:
-    """One person under several names: {name: the name to use}."""
+    """One person under several names: `Theo Lang,Theodor=Theo`. A chain is followed to its end: with `Theo=T` all three are T."""
 
     def __init__(self, definitions):
-        """definitions: ['Theo Lang=Theo', 'T. Lang,Theodor=Theo']"""
-        self.names, self.matched = {}, set()
+        r"""definitions: ['Theo Lang=Theo', 'T. Lang,Theodor=Theo', r'Lang\, Theo=Theo']"""
+        self.names, self.matched = {}, set()            # {old name: new name}
+        new_names = {}                                  # by folded old name
         for definition in definitions:
-            old, equals, new = definition.rpartition('=')
-            if not equals or not old.strip(', ') or not new.strip():
-                raise UsageError(f'--alias {definition!r} must read "old name=new name", or "one,another=new name".')
-            self.names |= {name.strip(): new.strip() for name in old.split(',') if name.strip()}
+            old, _, new = definition.rpartition('=')
+            olds = [composed(name.replace(r'\,', ',')) for name in re.split(r'(?<!\\),', old) if name.strip()]
+            if not olds or not new.strip():
+                raise UsageError(f'--alias "{shown(definition)}" must read "old name=new name", or "one,another=new name" (a comma in a name: \\,).')
+            new = composed(new)
+            for old in olds:
+                if new_names.setdefault(_folded(old), new) != new:
+                    raise UsageError(f'--alias: {shown(old)} cannot be both {shown(new_names[_folded(old)])} and {shown(new)}.')
+                self.names[old] = new
+        self._new = {}
+        for old, new in new_names.items():
+            seen = {old}
+            while _folded(new) in new_names and _folded(new) != _folded(new_names[_folded(new)]):
+                if _folded(new) in seen:
+                    raise UsageError(f'--alias: the names {", ".join(map(shown, self.names))} go round in a circle.')
+                seen.add(_folded(new))
+                new = new_names[_folded(new)]
+            self._new[old] = new
 
     def __call__(self, turns):
-        if not self.names:
-            return turns
-        self.matched.update(self.names.keys() & {turn.speaker for turn in turns})
-        return [turn._replace(speaker=self.names[turn.speaker]) if turn.speaker in self.names else turn for turn in turns]
+        """The turns of a thread under the names to use, composed."""
+        names = {}
+        for name in {turn.speaker for turn in turns}:
+            folded = _folded(name)
+            new = self._new.get(folded, composed(name))
+            if folded in self._new:
+                self.matched.add(folded)
+            if new != name:
+                names[name] = new
+        return [turn._replace(speaker=names.get(turn.speaker, turn.speaker)) for turn in turns] if names else turns
 
     def check(self, people):
         """Raise UserError for an alias of nobody."""
         for name in self.names:
-            if name not in self.matched:
-                raise UserError(f'--alias {name}: there is nobody of this name; there are {_some(people)}.')
+            if _folded(name) not in self.matched:
+                raise UserError(f'--alias {shown(name)}: there is nobody of this name; there are {_some(people, name)}.')
 
 
 class Duplicates:
-    """Messages that an earlier export had already: the same speaker, time and text, and so has a neighbour of theirs.
+    """Messages that an earlier export had already: the same speaker, time and text, in a thread of the same title, or in a row with
+    other such messages that is the whole thread or has two speakers at least.
 
-    The neighbour tells two people's "ok" of the same minute in two chats from one chat that was exported twice. Threads without
-    times are duplicates as a whole or not at all.
+    The row tells one chat that was exported twice from an "ok", or a "Happy new year!" and a 🎉, that went to two friends in the
+    same minute. Threads without times are duplicates as a whole or not at all.
     """
 
     def __init__(self):
-        self._seen = {}                                 # hash of a message, or of a whole thread -> the export it was in
+        self._seen = {}                                 # hash of a message, or of a whole thread -> (the export it was in, its thread)
 
-    def keep(self, turns, export, drop):
-        """The turns that are new. export: whatever tells two exports apart; an export is no duplicate of itself."""
+    def keep(self, turns, export, drop, thread=None):
+        """The turns that are new. export: whatever tells two exports apart; an export is no duplicate of itself.
+        thread: what names a thread in all exports alike, None where nothing does."""
         if not turns:
             return turns
+        place = export, thread
         if any(turn.time is None for turn in turns):
             key = hash(tuple((turn.speaker, turn.text) for turn in turns))
-            if self._seen.setdefault(key, export) != export:
+            if self._seen.setdefault(key, place)[0] != export:
                 drop['duplicates'] += len(turns)
                 return []
             return turns
         keys = [hash(turn) for turn in turns]
-        known = [self._seen.get(key, export) != export for key in keys]
-        if not any(known):
-            self._seen.update(dict.fromkeys(keys, export))
+        known = [self._seen.get(key, place) for key in keys]            # where each was before
+        start = 0
+        again = [False] * len(turns)
+        while start < len(turns):
+            if known[start][0] == export:
+                start += 1
+                continue
+            end = start
+            while end < len(turns) and known[end][0] != export:
+                end += 1
+            row = end - start == len(turns) or len({turn.speaker for turn in turns[start:end]}) > 1
+            again[start:end] = [row or thread is not None and known[i][1] == thread for i in range(start, end)]
+            start = end
+        if not any(again):
+            self._seen.update(dict.fromkeys(keys, place))
             return turns
-        again = [here and (len(known) == 1 or before or after) for before, here, after in zip([False, *known], known, [*known[1:], False])]
-        self._seen.update((key, export) for key, old in zip(keys, known) if not old)
+        self._seen.update((key, place) for key, old in zip(keys, again) if not old)
         drop['duplicates'] += sum(again)
         return [turn for turn, old in zip(turns, again) if not old]
 
@@ -190,14 +259,18 @@ class Duplicates:
 # ---- conversations
 
 def sessions(turns, gap):
-    """Yield a thread's turns in runs that no silence of `gap` milliseconds or more interrupts; gap 0: all of them as one."""
-    start = 0
+    """Yield a thread's turns in runs that no silence of `gap` milliseconds or more interrupts; gap 0: all of them as one.
+
+    A leap back by as much is a cut too: two pieces of a chat in the wrong order. Turns without a time stay with those before.
+    """
+    start, last = 0, None
     if gap:
-        for i in range(1, len(turns)):
-            before, now = turns[i - 1].time, turns[i].time
-            if before is not None and now is not None and now - before >= gap:
-                yield turns[start:i]
-                start = i
+        for i, turn in enumerate(turns):
+            if turn.time is not None:
+                if last is not None and abs(turn.time - last) >= gap:
+                    yield turns[start:i]
+                    start = i
+                last = turn.time
     if turns[start:]:
         yield turns[start:]
 
@@ -216,75 +289,196 @@ def joined(turns):
 # ---- privacy
 
 class Redaction:
-    """Text -> the same without what leads to a person: [email] [link] [phone] [card] [account] [address]. What is dropped is counted.
+    """Text -> the same without what leads to a person: [email] [link] [account] [card] [address] [phone]. What is dropped is counted.
 
-    Card numbers are told by their check digit (ISO/IEC 7812-1), bank accounts by theirs (ISO 13616, mod 97) or by their length.
+    Card numbers are told by their check digit (ISO/IEC 7812-1), bank accounts by theirs (ISO 13616, mod 97), telephone numbers by
+    how they are grouped, by how they begin, and by the words in front of them; dates, prices, scores and other numbers stay.
     It finds what is written in the usual ways, not everything: read the result before you give it away.
     """
-    SUSPECT = re.compile(r'[0-9٠-٩۰-۹@]|\w\.\w|://')
-    STREET = r'(?:street|st|avenue|ave|road|rd|lane|ln|drive|dr|boulevard|blvd|court|ct|way|place|pl|square|sq|terrace|crescent|close)'
-    PATTERNS = re.compile('|'.join((
-        r'(?P<email>[\w.+%-]+@[\w-]+(?:\.[\w-]+)+)',
-        r'(?P<link>(?:https?|ftp)://[^\s<>"]+|\bwww\.[^\s<>"]+'
-        r'|\b(?:[a-z0-9-]+\.)+(?:com|org|net|edu|gov|info|io|co|me|tv|app|dev|ly|gl|be|de|at|ch|fr|es|it|nl|pl|pt|se|dk|fi|ru|uk|eu|br|us|ca|au|in|jp|cn)(?:/[^\s<>"]*|(?![\w.-])))',
-        r'(?P<account>\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b)',
-        r'(?P<address>\b\d{1,5}[a-z]?,? (?:[\w\'.-]+ ){1,4}?' + STREET + r'\b\.?'
-        r'|\b[\w-]+(?:stra(?:ß|ss)e|str\.|gasse|platz|allee|weg|ufer|damm|straat|laan|gracht|plein) \d{1,4} ?[a-z]?\b'
-        r'|\b\d{1,4},? (?:bis |ter )?(?:rue|avenue|boulevard|chemin|impasse|quai|place) [\w\'’ -]{3,40}'
-        r'|\b(?:calle|avenida|avda\.?|plaza|paseo|via|viale|piazza|corso|rua|ulica|ul\.) [\w\'’ ]{3,40}?,? \d{1,4}\b)',
-        r'(?P<number>(?<![\w.,:/-])(?:\+|00)?\(?[0-9٠-٩۰-۹][0-9٠-٩۰-۹ ()/.\u00a0\u202f-]{5,}[0-9٠-٩۰-۹](?![\w]))')), re.I)
-    NO_PHONE = re.compile(r'\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?: .*)?|\d{1,3}(?:[ .\u00a0\u202f]\d{3})+|\d{4} ?- ?\d{4}|\d{1,3}(?:\.\d+){1,3}')      # dates, 1 000 000, years, versions
+    SUSPECT = re.compile(r'\d|@|://|\w\.\w|[(\[]at[)\]]', re.I)
 
     def __init__(self):
         self.counts = Counter()
-        self._names = {}
+        self._names, self._hidden = {}, 0
 
     def __call__(self, text):
-        return self.PATTERNS.sub(self._replacement, text) if self.SUSPECT.search(text) else text
+        """The text without them; `counts` counts."""
+        return self._clean(text, self.counts) if self.SUSPECT.search(text) else text
 
     def name(self, speaker):
         """A speaker's name; where it is a telephone number or an address, `Someone 1`, `Someone 2`, ..."""
         if speaker not in self._names:
-            hidden = self.PATTERNS.sub(lambda match: '' if self._kind(match) else match[0], speaker) != speaker
-            self._names[speaker] = f'Someone {1 + sum(old != new for old, new in self._names.items())}' if hidden else speaker
+            self._names[speaker] = speaker
+            if self._clean(speaker, Counter()) != speaker or re.fullmatch(r'Someone \d+', speaker) or NUMBER_ALONE.fullmatch(speaker):
+                self._hidden += 1
+                self._names[speaker] = f'Someone {self._hidden}'
         return self._names[speaker]
 
-    def _replacement(self, match):
-        kind = self._kind(match)
-        if kind is None:
-            return match[0]
-        self.counts[kind] += 1
-        trailing = re.search(r'[.,;:!?)\'"]*$', match[0])[0] if kind == 'link' else ''
-        return f'[{kind}]{trailing}'
+    def rest(self, name):
+        """What is left of a speaker's name, '' of a number."""
+        return re.sub(r'\[(?:email|link|phone|card|account|address)\]', '', self._clean(name, Counter()))
 
-    def _kind(self, match):
-        """What a match is: email, link, phone, card, account, address; None for a number that is none of these."""
-        kind, found = match.lastgroup, match[0]
-        if kind == 'account':
-            return kind if _is_iban(found) else None
-        if kind != 'number':
-            return kind
-        digits = re.sub(r'\D', '', found)
-        if 13 <= len(digits) <= 19 and _luhn(digits) and not found.startswith('+'):
-            return 'card'
-        if self.NO_PHONE.fullmatch(found):
-            return None
-        return 'phone' if 7 <= len(digits) <= 15 else 'account' if len(digits) > 15 else None
+    @staticmethod
+    def _clean(text, counts):
+        def hide(kind, found):
+            counts[kind] += 1
+            return f'[{kind}]'
+
+        def link(match):
+            kept = match[0].rstrip('.,;:!?)\'"*_~]')
+            return hide('link', kept) + match[0][len(kept):]
+
+        def account(match):
+            cuts = [cut.start() for cut in re.finditer(r'[ -]|$', match[0]) if cut.start() >= 15]
+            cut = next((cut for cut in reversed(cuts) if _is_iban(match[0][:cut])), None)       # words may follow it
+            return match[0] if cut is None else hide('account', match[0]) + match[0][cut:]
+
+        def number(match):
+            kind = None if match['date'] else number_kind(match[0], text[max(0, match.start() - 40):match.start()], text[match.end():match.end() + 12])
+            return hide(kind, match[0]) if kind else match[0]
+
+        if '@' in text or ')' in text or ']' in text:
+            text = EMAIL.sub(lambda match: hide('email', match[0]), text)
+        if '.' in text or '://' in text:
+            text = LINK.sub(link, text)
+        if DIGIT.search(text):
+            text = IBAN.sub(account, text)
+            text = CARD.sub(lambda match: hide('card', match[0]) if _luhn(re.sub(r'\D', '', match[0])) else match[0], text)
+            text = ADDRESS.sub(lambda match: hide('address', match[0]), text)
+            text = NUMBER.sub(number, text)
+        return text
+
+
+# ---- what leads to a person, as people write it. Each pattern is linear in the length of the text: none can start inside its own match.
+
+LETTERS = 'A-Za-z\u00aa-\u024f\u0370-\u052f'            # of the scripts that put blanks between words
+DIGIT = re.compile(r'\d')
+EMAIL = re.compile(rf'(?<![{LETTERS}\d_.+%-])[{LETTERS}\d_.+%-]+(?:@|\s?[(\[](?:at|AT)[)\]]\s?)'
+                   rf'(?:[{LETTERS}\d-]+(?:\.|\s?[(\[](?:dot|DOT)[)\]]\s?))+[{LETTERS}]{{2,}}')
+IN_LINK = r'[^\s<>"\u3000-\u303f\uff01-\uff0f\uff1a-\uff20]'
+LINK = re.compile(                                      # https://..., www..., and bare names under endings that are no words: those that are need a path
+    rf'(?<![{LETTERS}\d+.-])[a-z][a-z0-9+.-]{{1,20}}://{IN_LINK}+|(?<![{LETTERS}\d.-])www\.{IN_LINK}+'
+    rf'|(?<![{LETTERS}\d_.@-])(?:[{LETTERS}\d-]+\.)+(?:'
+    rf'(?:com|org|net|edu|gov|info|biz|app|dev|tv|gl|ly|eu|uk|de|fr|nl|pl|dk|fi|cz|ch|ru|ua|br|jp|cn|kr|tr|gr|hu|ie|nz|com?\.[a-z]{{2}})'
+    rf'(?![{LETTERS}\d_-]|\.[{LETTERS}\d])(?::\d+)?(?:[/?#]{IN_LINK}*)?'
+    rf'|[a-z]{{2,4}}/{IN_LINK}*[{LETTERS}\d]{IN_LINK}*)', re.I)
+IBAN = re.compile(r'(?<![A-Za-z0-9])(?:[A-Z]{2}|[a-z]{2})\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?(?![A-Za-z0-9])')
+CARD = re.compile(r'(?<![\d.,])(?:(?:\d{4}[ -]?){3}\d{4}(?:\d{3})?|3[47]\d\d[ -]?\d{6}[ -]?\d{5})(?!\d)')
+
+# Words between a number and `street`, `road` that make it no address: 20 minutes by road
+_NO_STREET = ('of the in on at to from per and or a an by is are was were minute minutes min mins hour hours km miles meters metres people cars more times day days '
+              'week weeks year years month months lane way side dead dirt busy long quiet whole other one two big bis ter').replace(' ', '|')
+_OF = r"(?:(?:de las?|de los|del|della|dei|delle|des?|da|dos?|du|di|las?|los|el|les?|l['’]|d['’]|dell['’]) ?)"
+_HOUSE = r'\d{1,4} ?[a-zA-Z]?\b(?!:|[.,]\d| ?(?:km|Uhr|%|€))'          # a number that counts nothing
+_TOWN = r'(?:,? (?:[A-Z]{1,2}-)?\d{4,5} \p{Lu}[\p{L}-]+)?'
+ADDRESS = regex.compile('|'.join((
+    # 12 Baker Street, 1600 Pennsylvania Ave NW, 5 Elm Court, Apt 4, 350 5th Ave, New York, NY 10118
+    r'(?<![\w.,:/#$€£-])\d{1,5}[a-zA-Z]?(?:[-/]\d{1,4}[a-z]?)?,? (?:(?:[NSEW]|North|South|East|West)\.? )?'
+    r'(?:(?:\p{Lu}[\w\'’.-]*|\d{1,3}(?:st|nd|rd|th)) ){1,4}'
+    r'(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Crescent|Close|Parkway|Highway|Gardens|Grove'
+    r'|Mews)\b\.?(?: [NS]?[EW]\b)?(?:,? (?:Apt|Apartment|Unit|Flat|Suite)\.? ?\w{1,5})?'
+    r'(?:, \p{Lu}[\p{L}.-]+(?: \p{Lu}[\p{L}.-]+)?,? [A-Z]{2} \d{5}(?:-\d{4})?)?',
+    # 221b baker st
+    rf'(?<![\w.,:/#$€£-])\d{{1,5}}[a-z]? (?:(?!(?i:{_NO_STREET})\b)[\p{{L}}\'’-]{{2,20}} ){{1,2}}(?:street|st|avenue|ave|road|rd|boulevard|blvd)\b\.?',
+    # Lindenstraße 12, hauptstr. 5a, Kerkstraat 12, Storgatan 5; Heideweg 4, 24105 Kiel, Marienplatz 1; Berliner Straße 45
+    rf'(?<![\w-])\p{{L}}[\w-]{{1,30}}?(?:stra(?:ß|ss)e|str\.|gasse|straat|gracht|gatan|vägen|(?<![Bb]ri)gade|veien) ?{_HOUSE}{_TOWN}',
+    r'(?<![\w-])(?!(?:Park|Sitz|Steh|Stell|Arbeits|Spiel|Tabellen|Lehr|Schlaf)platz)\p{Lu}[\w-]{1,30}?'
+    rf'(?:str|platz|allee|weg|ufer|damm|laan|plein|vej|gata|katu|ntie) {_HOUSE}{_TOWN}',
+    rf'(?<![\w-])(?:\p{{Lu}}[\w.]{{0,30}}[ -]){{1,3}}(?:Straße|Strasse|Str\.|Allee|Chaussee|Gasse|(?<=er )(?:Platz|Weg|Ring|Damm|Ufer)) {_HOUSE}{_TOWN}',
+    # 12 rue de la paix, 3 bis avenue Victor Hugo, 75002 Paris
+    rf'(?<![\w.,:/-])\d{{1,4}},? (?:bis |ter )?(?:(?i:rue|boulevard|bd|impasse|chemin|quai)\.? {_OF}{{0,3}}[\p{{L}}\'’-]{{2,30}}'
+    rf'|(?i:avenue|av\.|place|square|route|allée|cours) {_OF}{{0,3}}\p{{Lu}}[\p{{L}}\'’-]+)(?:[ -]{_OF}?\p{{Lu}}[\p{{L}}\'’-]*){{0,3}}{_TOWN}',
+    # Calle Mayor 5, C/ Alcalá, 20, Via Garibaldi 12, Rua Augusta, 1500
+    r'(?<!\w)(?:C/|(?i:calle)|Avenida|Avda\.?|Av\.|Plaza|Paseo|Carrera|Via|Viale|Piazza|Corso|Vicolo|Largo|Rua|Travessa|Praça|Alameda) ?'
+    rf'{_OF}{{0,3}}\p{{Lu}}[\p{{L}}\'’.-]+(?: {_OF}?\p{{Lu}}[\p{{L}}\'’.-]*){{0,3}},? (?:n[.º°]{{1,2}} ?)?\d{{1,4}}\b(?![:.,]\d| ?(?:h|am|pm|km|Uhr|%|€))',
+    # ul. Długa 3, ул. Ленина, 12; Atatürk Caddesi No: 5
+    r'(?<!\w)(?i:ул\.|улица|проспект|пр-т|вул\.|вулиця|ulica|ul\.|al\.|aleja|os\.) ?\p{Lu}[\w-]+\.?(?: \p{Lu}[\w-]+){0,2},? '
+    r'(?:д\.? ?|дом )?\d{1,4}(?:/\d+)?(?:[а-яa-z]\b)?',
+    r'(?<!\w)\p{Lu}\p{L}+ (?:Caddesi|Cad\.|Sokak|Sokağı|Sok\.|Mahallesi|Bulvarı),? (?:No ?[:.]? ?)?\d{1,4}\b',
+    # 建国路88号, 渋谷区神南1-2-3
+    r'\p{Han}{1,12}(?:路|街|巷|弄|大道|胡同)\d{1,5}(?:号|號|弄)(?:\d{1,4}[号栋楼室单元层-]*){0,3}',
+    r'\p{Han}{0,8}[都道府県市区町村]\p{Han}{0,8}\d{1,3}(?:丁目(?:\d{1,3}番?(?:地|\d{1,3}号)?)?|-\d{1,3}-\d{1,3})(?!\d)',
+    # SW1A 2AA; PO Box 123
+    r'(?<!\w)[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}(?!\w)',
+    r'(?<!\w)(?i:p\.? ?o\.? box|postfach|postbus|apartado|casella postale) \d{2,7}\b')))
+
+_GAP = r'[ ()/.\u00a0\u202f\u2009\u2010\u2011\u2013\uff0d-]'           # what stands between the digits of a number
+_DAY, _MONTH = r'(?:0?[1-9]|[12]\d|3[01])', r'(?:0?[1-9]|1[0-2])'
+NUMBER = re.compile(
+    rf'(?P<date>(?<!\d)(?<!\d[./-])(?:\d{{4}}[./-]{_MONTH}[./-]{_DAY}|{_DAY}([./-]) ?{_MONTH}\2 ?(?:19|20)?\d\d'
+    rf'|{_MONTH}([/-]){_DAY}\3(?:19|20)?\d\d)(?![./-]?\d))'
+    rf'|(?<![{LETTERS}\d_#@=&])(?<!\d[.,:/-])[+(＋]{{0,2}}\d(?:{_GAP}{{0,3}}\d){{5,}}(?: ?(?:ext\.? ?|x)\d{{1,5}})?(?![{LETTERS}\d_]|:\d)')
+NUMBER_ALONE = re.compile(r'\W*\d(?:\W{0,3}\d){5,}\W*')
+
+_PHONE_WORDS = re.compile(r'(?:\b(?:tele?(?:phone|fono?|fon)?|phone|mobile?|handy|cell(?:ulare)?|call|text|whatsapp|sms|numbers?|nummer|nr'
+                          r'|numéro|número|numero|m[oó]vil|téléphone|teléfono|телефон|тел|номер)\b|电话|手机|号码|號碼|電話|番号|전화|번호|هاتف|رقم|טלפון)[^\d\n]{0,20}$', re.I)
+_ACCOUNT_WORDS = re.compile(r'(?:\b(?:accounts?|acct|konto(?:nummer)?|kontonr|iban|compte|cuenta|conta|conto|rekening|sort ?code|routing|bsb'
+                            r'|ssn|passport|сч[её]т|сч[её]та)\b|账号|账户|口座|계좌)[^\d\n]{0,25}$', re.I)
+_MONEY_BEFORE = re.compile(r'(?:[$€£¥₹₽₺₩]|\b(?:usd|eur|gbp|chf|rs|inr))\.? ?$', re.I)
+_COUNTED = re.compile(r' ?(?:[$€£¥₹₽₺₩%‰°]|(?:euros?|eur|usd|dollars?|bucks|pounds|kr|zł|руб\w*|chf|yen|won|km|kg|m|people|times|steps|views|years'
+                      r'|jahre|円|元|원|人|次)\b)|,\d', re.I)
+ACCOUNT = re.compile(r'\d{3}-\d\d-\d{4}|\d{3}\.\d{3}\.\d{3}-\d\d|\d\d-\d\d-\d\d \d{8}')                  # SSN; CPF; sort code and account
+PHONE = re.compile('|'.join((
+    r'(?:1[ .-]?)?\(?[2-9]\d\d\)?[ .-]{0,2}[2-9]\d\d[ .-]\d{4}',                                         # (555) 234-5678
+    r'[2-9]\d\d-\d\d(?!00|50)\d\d',                                                                       # 555-2345
+    r'[5-9]\d\d([ -])\d{3}\1(?!000)\d{3}',                                                                # 612 345 678
+    r'[6-9]\d\d(?: \d\d){3}',                                                                             # 612 34 56 78
+    r'[78][ -]?\(?\d{3}\)?[ -]?\d{3}[ -]\d\d[ -]\d\d',                                                    # 8 (912) 345-67-89
+    r'[689]\d{3}[ -](?!\d\d00)\d{4}',                                                                     # 9123 4567
+    r'\(\d{2,5}\) ?\d[\d -]{4,}\d')))                                                                     # (11) 91234-5678
+
+
+def number_kind(found, before, after):
+    """What a number of six digits or more is: 'phone', 'account', or None for one that leads to nobody. before, after: what stands around it."""
+    found = re.sub(r'[\u00a0\u202f\u2009]', ' ', re.sub(r'[\u2010\u2011\u2013\uff0d]', '-', found))
+    found = re.sub(r'\d', lambda digit: str(int(digit[0])), re.sub(r' ?[ex].*', '', found))             # ٣ is 3
+    groups = re.findall(r'\d+', found)
+    digits = ''.join(groups)
+    n, longest, parted = len(digits), max(map(len, groups)), len(groups) > 1
+    if ACCOUNT.fullmatch(found) or _ACCOUNT_WORDS.search(before):
+        return 'account'
+    if len(set(digits)) == 1 or digits in '01234567890123456789' or digits in '98765432109876543210':
+        return None                                     # 1111111, 123456789: nobody's
+    if found.startswith(('+', '(+', '＋')) or re.match(r'00[1-9]', digits):
+        return 'phone' if 7 <= n <= 17 and not (digits.endswith('000') and n < 10) else None
+    if (_MONEY_BEFORE.search(before) or _COUNTED.match(after)) and not digits.startswith('0'):
+        return None
+    if all(re.fullmatch(r'(?:19|20)\d\d', group) for group in groups) or _is_day(digits) and len(groups[0]) in (8, 12, 14):
+        return None
+    if PHONE.fullmatch(found):
+        return 'phone'
+    if _PHONE_WORDS.search(before) and 7 <= n <= 15 and not digits.endswith('000') and longest > 1:
+        return 'phone'
+    if digits.startswith('0'):
+        return 'phone' if 8 - parted <= n <= 15 and (longest > 2 or n == 10 and longest == 2) and not re.match(r'0[.]\d', found) else None
+    if not parted:
+        return None if n < 9 or digits.endswith('000') else 'phone' if n <= 15 else 'account'
+    if n > 15:
+        return 'account' if n < 35 and min(map(len, groups[:-1])) >= 4 else None
+    ordinary = (re.search(r'[./]', found) or n == 13 and digits.startswith(('978', '979')) or re.fullmatch(r'\d{1,3}(?: \d{3})+', found)
+                or all(int(group) % 50 == 0 for group in groups if len(group) > 2))
+    return 'phone' if n >= 9 and longest >= 4 and len(groups) <= 5 and not ordinary else None
+
+
+def _is_day(digits):
+    """20240531, 31052024, and with a time behind."""
+    return bool(re.match(r'(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2])(?:19|20)\d\d$', digits))
 
 
 def _is_iban(text):
-    text = text.replace(' ', '').upper()
+    text = re.sub('[ -]', '', text).upper()
     return 15 <= len(text) <= 34 and int(''.join(str(int(c, 36)) for c in text[4:] + text[:4])) % 97 == 1
 
 
 def _luhn(digits):
-    return sum(int(d) if i % 2 == 0 else sum(divmod(2 * int(d), 10)) for i, d in enumerate(reversed(digits))) % 10 == 0
+    return len(set(digits)) > 1 and sum(int(d) if i % 2 == 0 else sum(divmod(2 * int(d), 10)) for i, d in enumerate(reversed(digits))) % 10 == 0
 
 
 class Pseudonyms:
     """Every part of a speaker's name -> an invented one, in names and wherever a message has the word: `key`, {part: pseudonym}.
 
-    First parts become first names, later parts last names, so that two people called Theo still share their first name.
+    First parts become first names, later parts last names, so that two people called Theo still share their first name. In scripts
+    without blanks between words a name is found within them. Not found: nicknames, misspelt names, names with an ending but -s.
     """
     FIRST = ('Alex Robin Sam Kim Charlie Jamie Morgan Riley Quinn Casey Avery Rowan Taylor Jordan Skyler Eden Remy Noor Sasha Toni '
              'Micah Jules Lou Parker Harper Emery Finley Reese Sage Blair Dana Drew Ellis Frankie Hollis Indigo Kit Lane Marlow Nico').split()
@@ -293,43 +487,91 @@ class Pseudonyms:
     # names that are also words: written small, they are left alone
     WORDS = frozenset('will mark may rose grace hope bill art faith joy dawn june april august rich jack frank pat sue drew chase hunter sunny '
                       'summer autumn love young long white black brown green gray king bishop page day best good more little small strong wise '
-                      'rice wood woods stone field fields hill west east north south the and you for not are was but all can had her him his how man '
-                      'new now old see two way who boy did its let put say she too use dad mom mum angel bell bush cook fox hall hand hart'.split())
-    WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+                      'rice wood woods stone field fields hill west east north south mom mum dad angel bell bush cook fox hall hand hart '
+                      'boss baby papa mama sky star moon sun pizza taxi home work phone klein gross lang kurz wolf winter sommer engel'.split())
+    # parts of names, and names, that are nobody's own: they stay
+    NOBODYS = frozenset('van von der den de del della di da dos du la le les el al bin ibn ben abu zu zur zum und and the of mac mc st mr mrs ms dr prof sir '
+                        'i me you he she it we they us my your his her who not are was but all can had him how now new old see has did its let say too '
+                        'use ich du er sie wir ihr es je tu il elle yo tú io lui lei '
+                        'user users human assistant system bot gpt speaker listener poster replier someone somebody unknown anonymous '
+                        'deleted account facebook instagram whatsapp telegram discord member guest admin'.split())
+    CJK = r'\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー'
+    WORD = regex.compile(rf'(?V1)[\p{{L}}--[{CJK}]][[\p{{L}}\p{{M}}\u200c\u200d]--[{CJK}]]*')
+    PART = regex.compile(rf'{WORD.pattern}|[{CJK}]+')
 
     def __init__(self, key=None):
         """key: that of an earlier import, so that the same people get the same pseudonyms."""
         self.key = dict(key or {})
-        self._by_word = {}
+        self._index()
 
     def learn(self, names):
         """Take these people's names into the key."""
-        used = set(self.key.values())
+        names = [composed(name.partition('@')[0] or name) for name in names if name]
+        parts = {name: self.PART.findall(name) for name in names}
+        used = {new.casefold() for new in self.key.values()}
+        taken = used | {_folded(part) for found in parts.values() for part in found}        # nobody gets the name of somebody
         for name in names:
-            for i, part in enumerate(self.WORD.findall(name)):
-                if part not in self.key and (len(part) > 1 or i == 0):
+            for i, part in enumerate(parts[name] or [name]):
+                if _folded(part) not in self._by_word and _folded(part) not in self.NOBODYS and (len(part) > 1 or i == 0):
                     pool = self.FIRST if i == 0 else self.LAST
-                    new = next((new for new in pool if new not in used), None) or f'{pool[len(used) % len(pool)]}{len(used)}'
-                    used.add(new)
-                    self.key[part] = new
-        self._by_word = {part.casefold(): new for part, new in self.key.items()}
+                    new = next((new for new in pool if new.casefold() not in taken), None)
+                    number = len(used)
+                    while new is None or new.casefold() in taken:
+                        new, number = f'{pool[number % len(pool)]}{number}', number + 1
+                    taken.add(new.casefold())
+                    used.add(new.casefold())
+                    self.key[part] = self._by_word[_folded(part)] = new
+        self._index()
+
+    def _index(self):
+        """What is looked for in texts."""
+        self._by_word = {_folded(part): new for part, new in self.key.items()}
+        within = {}                                     # parts that are found within a run of letters or digits
+        for part, new in self.key.items():
+            if regex.fullmatch(rf'[{self.CJK}]+', part):
+                halves = [part[:2], part[2:]] if len(part) == 4 else [part[1:]] if len(part) == 3 else []      # 山田 太郎; 김 민수
+                for name in [part] + (halves if regex.fullmatch(r'\p{Han}+|\p{Hangul}+', part) else []):
+                    if len(name) > 1:
+                        within.setdefault(name, new)
+            elif len(re.findall(r'\d', part)) >= 5:
+                within[part] = new
+        self._within, self._inside = within, None
+        if within:
+            names = '|'.join(regex.escape(name) for name in sorted(within, key=lambda name: (-len(name), name)))
+            # numbers and katakana end where they end; Korean names begin where a word begins
+            self._inside = regex.compile(rf'(?<!\d(?=\d)|\p{{Katakana}}(?=\p{{Katakana}})|\p{{Hangul}}(?=\p{{Hangul}}))(?:{names})'
+                                         r'(?!(?<=\d)\d|(?<=\p{Katakana})[\p{Katakana}ー])')
 
     def name(self, name):
-        """A speaker's name; one without letters (a number) stays as it is."""
-        return self.WORD.sub(lambda match: self.key.get(match[0], match[0]), name)
+        """A speaker's name. One that is nobody's own (`Me`, `Speaker`) stays as it is."""
+        name = composed(name)
+        if not self.PART.search(name):
+            return self._by_word.get(_folded(name), name)
+        return self.PART.sub(lambda match: self._new(match[0]) or match[0], name)
 
     def __call__(self, text):
+        """A message with the names in it replaced."""
+        if self._inside and (not text.isascii() or DIGIT.search(text)):
+            text = self._inside.sub(lambda match: self._within[match[0]], text)
         return self.WORD.sub(self._word, text)
+
+    def _new(self, word):
+        """The pseudonym of a part of a name, in the case of the word; None where it has none."""
+        new = self._by_word.get(word.casefold() if word.isascii() else _folded(word))
+        return new and (new.lower() if word.islower() else new.upper() if len(word) > 1 and word.isupper() else new)
 
     def _word(self, match):
         word = match[0]
-        folded = word.casefold()
-        new, ending = self._by_word.get(folded), ''
-        if new is None and folded.endswith('s'):        # of Theo's: Theos
-            new, ending = self._by_word.get(folded[:-1]), word[-1]
-        if new is None or len(word) - len(ending) < 2 or (word.islower() and (folded in self.WORDS or folded[:-1] in self.WORDS and ending)):
-            return word
-        return (new.lower() if word.islower() else new.upper() if word.isupper() and len(word) > 1 else new) + ending
+        new, ending = self._new(word), ''
+        if new is None and word[-1] in 'sS':            # of Theo's: Theos
+            word, ending = word[:-1], word[-1]
+            new = word and self._new(word)
+        if new is None and word[-3:] == 3 * word[-1:]:  # Theooo
+            word, drawn = word.rstrip(word[-1]), word[-1]
+            new, ending = self._new(word + drawn) or self._new(word + 2 * drawn), ''
+        if not new or len(word) < 2 or word.islower() and word in self.WORDS:
+            return match[0]
+        return new + ending
 
     @classmethod
     def read(cls, path):
@@ -359,11 +601,9 @@ class Division:
         if thread.split:
             return thread.split
         key = None if thread.unit is None else (thread.format, thread.unit)
-        if key in self._units:
-            return self._units[key]
         size = sum(len(turn.text) for turn in conversation.turns)
         self._owed += self.share * size
-        split = 'validation' if self._owed > size / 2 else 'train'
+        split = self._units.get(key) or ('validation' if self._owed > size / 2 else 'train')
         if split == 'validation':
             self._owed -= size
         if key is not None:
@@ -389,10 +629,11 @@ class Stats:
 class Builder:
     """Threads in, conversations out; what was done with them in `threads`, `people`, `redaction`."""
 
-    def __init__(self, selection, aliases, *, gap=6 * HOUR, join=True, min_turns=2, redaction=None):
-        """gap: milliseconds of silence between two conversations; join: see `joined`; min_turns: of a conversation."""
+    def __init__(self, selection, aliases, *, gap=6 * HOUR, join=True, min_turns=2, you=None, redaction=None):
+        """gap: milliseconds of silence between two conversations; join: see `joined`; min_turns: of a conversation (1: also those in
+        which only one person speaks); you: who must speak in it, None: anybody."""
         self.selection, self.aliases, self.redaction = selection, aliases, redaction
-        self.gap, self.join, self.min_turns = gap, join, min_turns
+        self.gap, self.join, self.min_turns, self.you = gap, join, min_turns, you
         self.duplicates = Duplicates()
         self.threads = {}                               # (format, title): Stats
         self.people = Counter()                         # messages kept
@@ -407,23 +648,25 @@ class Builder:
             self.everybody[name] = None
             self.in_threads[name] += 1
         turns = self.selection.keep(thread, stats.dropped)
-        turns = self.duplicates.keep(turns, export, stats.dropped)
+        turns = self.duplicates.keep(turns, export, stats.dropped, (thread.format, thread.title) if thread.title else None)
         for run in sessions(turns, self.gap):
             messages = len(run)
             written = joined(run) if self.join else run
-            if len(written) < self.min_turns:
-                stats.dropped[f'conversations of fewer than {self.min_turns} turns'] += messages
-                continue
-            if len({turn.speaker for turn in written}) < 2:
-                stats.dropped['only one person speaks'] += messages
+            people = {turn.speaker for turn in written}
+            reason = ('in conversations where only one person speaks' if len(people) < 2 and self.min_turns > 1
+                      else f'in conversations of fewer than {self.min_turns} turns' if len(written) < self.min_turns
+                      else 'in conversations where --you is silent' if self.you is not None and self.you not in people
+                      else None)
+            if reason:
+                stats.dropped[reason] += messages
                 continue
             stats.kept += messages
             stats.conversations += 1
             self.people.update(turn.speaker for turn in run)
-            times = [turn.time for turn in (run[0], run[-1]) if turn.time is not None]
+            times = [turn.time for turn in run if turn.time is not None]
             if times:
-                stats.first = min(times + ([] if stats.first is None else [stats.first]))
-                stats.last = max(times + ([] if stats.last is None else [stats.last]))
+                stats.first = min(times) if stats.first is None else min(stats.first, *times)
+                stats.last = max(times) if stats.last is None else max(stats.last, *times)
             if self.redaction:
                 written = [turn._replace(speaker=self.redaction.name(turn.speaker), text=self.redaction(turn.text)) for turn in written]
             yield Conversation(written)
@@ -433,3 +676,5 @@ class Builder:
         titles = [title for _, title in self.threads if title]
         self.selection.check(self.everybody, titles)
         self.aliases.check(self.everybody)
+        if self.you is not None and self.you not in self.everybody:
+            raise UserError(f'--you {shown(self.you)}: there is nobody of this name; there are {_some(self.everybody, self.you)}.')

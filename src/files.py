@@ -18,7 +18,7 @@ def whole(path, mode='wb', **options):
 
     with whole('run1/counter', 'w') as f: f.write('7\\n')
     """
-    if os.path.exists(path) and not os.path.isfile(path):
+    if os.path.exists(path) and not os.path.isfile(path) or str(path).endswith(('/', os.sep)):
         raise UserError(f'{path} is a folder or a device: name the file to write.')
     folder = os.path.dirname(path) or '.'
     os.makedirs(folder, exist_ok=True)

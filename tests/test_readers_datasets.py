@@ -2,6 +2,7 @@
 import io
 import json
 import os
+import re
 import tarfile
 import zipfile
 
@@ -9,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from src import readers
-from src.readers import cornell, dailydialog
+from src.readers import cornell, datasets, tokenized
 from src.source import Export
 
 SAMPLES = os.path.join(ROOT, '..', 'shared', 'samples', 'datasets')         # beside the project where it is developed, not shipped with it
@@ -43,18 +44,16 @@ def sample(name):
 # ---- what all have in common
 
 @pytest.mark.parametrize('name', ['dailydialog', 'empathetic', 'personachat', 'blended', 'cornell'])
-def test_the_example_is_read_and_every_record_accounted_for(name):
-    threads, tally, formats = read(os.path.join(EXPORTS, name))
-    assert formats == {name} and not tally.broken
-    assert tally.read == sum(len(thread.turns) for thread in threads) >= 3 and sum(tally.dropped.values()) >= 1
-    assert all(turn.speaker and turn.text and turn.time is None for thread in threads for turn in thread.turns)
-    assert all(thread.group is False for thread in threads)
+def test_dialogues_are_of_two_people_and_have_no_times(name):
+    threads, _, _ = read(os.path.join(EXPORTS, name))
+    assert all(thread.group is False and turn.time is None for thread in threads for turn in thread.turns)
 
 
 def test_every_dataset_has_an_address():
-    addresses = {name: url for module in readers.formats().values() for name, url in getattr(module, 'DATASETS', {}).items()}
+    addresses = {name: where for module in readers.formats().values() for name, where in getattr(module, 'DATASETS', {}).items()}
     assert {'dailydialog', 'empathetic', 'personachat', 'convai2', 'blended', 'cornell'} <= set(addresses)
-    assert all(url.startswith('http') and url.endswith(('.tar.gz', '.tgz', '.zip')) for url in addresses.values())
+    for url, sha256 in addresses.values():
+        assert url.startswith('http') and url.endswith(('.tar.gz', '.tgz', '.zip')) and (sha256 is None or re.fullmatch('[0-9a-f]{64}', sha256))
 
 
 @pytest.mark.parametrize('name, split', [
@@ -63,7 +62,7 @@ def test_every_dataset_has_an_address():
 def test_the_split_is_in_the_name_of_the_file(tmp_path, name, split):
     (tmp_path / name).write_text('x')
     source, = Export(str(tmp_path / name)).sources.values()
-    assert dailydialog.split_of(source) == split
+    assert datasets.split_of(source) == split
 
 
 # ---- DailyDialog: the tokenizer's spaces
@@ -92,13 +91,13 @@ def test_the_split_is_in_the_name_of_the_file(tmp_path, name, split):
     ('see www . google . com , or ask a@b . com .', 'see www.google.com, or ask a@b.com.'),
     ("the 'd' key and Mr . Johnson ’ s", "the 'd' key and Mr. Johnson’s")])
 def test_text_is_put_together_as_people_write_it(tokens, text):
-    assert dailydialog.untokenize(tokens) == text
-    assert dailydialog.untokenize(text) == text         # what is right stays as it is
+    assert tokenized.untokenize(tokens) == text
+    assert tokenized.untokenize(text) == text         # what is right stays as it is
 
 
 @pytest.mark.parametrize('piece', [' ', "' ", "s ' ", '" ', ' . ', '1 . ', 'a . ', ' : ', "' s"])
 def test_no_text_takes_long(piece):
-    assert len(dailydialog.untokenize(piece * 100_001)) <= len(piece) * 100_001
+    assert len(tokenized.untokenize(piece * 100_001)) <= len(piece) * 100_001
 
 
 # ---- DailyDialog
@@ -142,7 +141,7 @@ def test_parlais_json_lines(tmp_path):
     (tmp_path / 'valid.json').write_text('\n'.join(map(json.dumps, lines)) + '\n{"dialogue": [\n\n')
     threads, tally, formats = read(tmp_path)
     assert formats == {'dailydialog'}
-    assert [said(thread) for thread in threads] == [['A: Late again, Jim?', 'B: I overslept.'], ['B: Half a?']]
+    assert [said(thread) for thread in threads] == [['A: Late again, Jim?', 'B: I overslept.'], ['B: Half a \ufffd']]
     assert {thread.split for thread in threads} == {'validation'}
     assert tally.records == 10 and tally.dropped == {'unreadable': 6, 'empty': 1}
 
@@ -277,6 +276,17 @@ def test_the_json_as_one_list(tmp_path):
     (tmp_path / 'truecased_valid.json').write_text(json.dumps(hugging_face([('Hi!', 'Hello.')])))
     threads, _, _ = read(tmp_path)
     assert [(thread.split, said(thread)) for thread in threads] == [('validation', ['A: Hi!', 'B: Hello.'])]
+
+
+def test_a_split_that_is_not_in_the_json_is_told(tmp_path):
+    (tmp_path / 'bees.json').write_text(json.dumps({'train': hugging_face(BEES), 'va1id': hugging_face(TRAMS)}))
+    _, tally, _ = read(tmp_path)
+    assert tally.notes == [f'{tmp_path}/bees.json has no dialogues of validation.']
+
+
+def test_half_a_character_does_no_harm(tmp_path):
+    (tmp_path / 'train.json').write_text('{"dialogue": [{"text": "\\ud83d"}]}\n')
+    assert [said(thread) for thread in read(tmp_path)[0]] == [['A: \ufffd']]
 
 
 def test_one_broken_file_does_not_end_the_others(tmp_path):

@@ -211,6 +211,11 @@ def test_records_of_any_shape_are_unreadable(tmp_path):
     assert turns == [Turn('Theo Berg', 'hi', 1000)] and tally.dropped == {readers.UNREADABLE: 5}
 
 
+def test_who_has_left_still_speaks(tmp_path):
+    turns, _ = one(tmp_path, message('bye', 'Jon Aas'), people=('Theo Berg', 'Mara Lind'))
+    assert turns == [Turn('Jon Aas', 'bye', 1000)]
+
+
 def test_words_stay_as_they_are(tmp_path):
     turns, _ = one(tmp_path, message('  two\r\n\nlines ', photos=[{'uri': 'x'}], reactions=[{'reaction': 'x', 'actor': 'Theo'}], is_unsent=False))
     assert turns == [Turn('Theo Berg', '  two\n\nlines ', 1000)]

@@ -10,8 +10,12 @@ A format's module has
     sniff(source)           -> (score, why): 1 certain, 0.5 readable, 0 something else; why, in a few words, either way
     group(source)           -> a key; sources of one key are read together (optional: by default each file is read alone)
     read(sources, tally)    -> iterator of Thread
+    DATASETS                {name: (url, SHA-256 or None)} of the public datasets that come in it (optional)
 
 Every record of the files is either a turn of a Thread or dropped with a reason: read + dropped = records.
+
+What several formats need is in modules without a NAME: times.py (dates), records.py (a record a line: tables, JSON lines), datasets.py
+(splits and copies), tokenized.py; and here: the reasons, and Speakers.
 """
 import functools
 import importlib
@@ -25,8 +29,8 @@ from ..dialogue import Conversation, Turn
 from ..source import DAMAGE, Export, _short
 
 # Reasons to drop a record; a format may have its own beside these.
-SYSTEM, MEDIA, DELETED, UNREADABLE, EMPTY, BOT, DUPLICATE = (
-    'system lines', 'media without words', 'deleted messages', 'unreadable', 'empty', 'bots', 'duplicates')
+SYSTEM, MEDIA, DELETED, UNREADABLE, EMPTY, BOT, DUPLICATE, FORWARDED = (
+    'system lines', 'media without words', 'deleted messages', 'unreadable', 'empty', 'bots', 'duplicates', 'forwarded messages')
 
 READABLE = 0.5                                          # the score from which a file is taken for a format
 OTHER = frozenset('.jpg .jpeg .png .gif .webp .heic .bmp .svg .mp4 .mov .avi .mkv .webm .3gp .mp3 .m4a .aac .ogg .oga .opus .wav .amr '
@@ -72,6 +76,24 @@ class Tally:
             self.notes.append(sentence)
 
 
+class Speakers(dict):
+    """{id: speaker}. A person keeps the name they were first seen with; the second of one name is `Mara (2)`."""
+
+    def __init__(self):
+        self.taken = {}                                 # name -> how many have it
+
+    def name(self, key, name):
+        """What the person with this id is called, who gives their name as `name`."""
+        if key not in self:
+            speaker = name = _clean(name)
+            while speaker in self.taken:
+                self.taken[name] += 1
+                speaker = f'{name} ({self.taken[name]})'
+            self.taken[speaker] = 1
+            self[key] = speaker
+        return self[key]
+
+
 @functools.cache
 def formats():
     """{NAME: module}, whatever lies in this folder."""
@@ -106,7 +128,7 @@ class Plan:
 
 def plan(exports, format=None):
     """Look at every file of the exports. format: the NAME of the only one to consider, for files the user names even unrecognised."""
-    groups, unknown, others = {}, [], []
+    groups, unknown, others, wanted = {}, [], [], format and get_format(format)
     for export in exports:
         unknown += export.refused
         for source in export.sources.values():
@@ -114,11 +136,8 @@ def plan(exports, format=None):
                 others.append(source.path)
                 continue
             try:
-                if format and export.is_file:
-                    score, module = 1, get_format(format)
-                elif format:
-                    module = get_format(format)
-                    score, why = module.sniff(source)
+                if wanted:
+                    module, (score, why) = wanted, (1, 'as named') if export.is_file else wanted.sniff(source)
                 else:
                     ranking = closest(source)
                     score, module = ranking[0][0], formats()[ranking[0][2]]
@@ -141,8 +160,8 @@ def read_group(module, sources, tally):
         for thread in module.read(sources, tally):
             tally.read += len(thread.turns) if thread.records is None else thread.records
             thread.format, thread.title = module.NAME, _clean(thread.title)
-            thread.turns = [turn if turn.text.isascii() and turn.speaker.isascii() else Turn(_clean(turn.speaker), _clean(turn.text), turn.time)
-                            for turn in thread.turns]
+            thread.turns = [turn if turn.text.isascii() and turn.speaker.isascii() and '\r' not in turn.text else
+                            Turn(_clean(turn.speaker), _clean(turn.text).replace('\r\n', '\n').replace('\r', '\n'), turn.time) for turn in thread.turns]
             if thread.turns:
                 yield thread
     except DAMAGE as error:

@@ -14,11 +14,11 @@ shown suggestions. So A, who is 0, begins, and they take turns.
 """
 from ..dialogue import Turn
 from . import EMPTY, UNREADABLE, Thread
-from .dailydialog import split_of
-from .personachat import PERSONA
+from .datasets import PERSONA, split_of
 
 NAME = 'blended'
-DATASETS = {'blended': 'http://parl.ai/downloads/blended_skill_talk/blended_skill_talk.tar.gz'}
+DATASETS = {'blended': ('http://parl.ai/downloads/blended_skill_talk/blended_skill_talk.tar.gz',
+                        '5fbed0068ee89e2d43b93c3ecb341e784617033efa5e8e911a219d4eda6134a6')}
 KEYS = '"free_turker_utterance"', '"guided_turker_utterance"', '"dialog"'
 
 

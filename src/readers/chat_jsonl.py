@@ -8,17 +8,16 @@
 - A content may be a list of parts, of which only those with text are words; it is null where the assistant calls a tool.
 - What systems and tools say is no conversation.
 """
-import json
 import re
 
 from ..dialogue import Turn
 from . import EMPTY, MEDIA, SYSTEM, UNREADABLE, Thread
+from .records import first_objects, json_lines, json_start
 
 NAME = 'chat_jsonl'
 
 SPEAKERS = {'user': 'User', 'human': 'User', 'assistant': 'Assistant', 'gpt': 'Assistant'}
 SYSTEMS = {'system', 'developer', 'tool', 'function', 'function_call', 'observation'}
-LOOK = 10                                               # lines by which a file is known
 CUT = re.compile(r'\{\s*"(?:messages|conversations)"\s*:\s*\[\s*\{\s*"(?:role|content|from|value)"\s*:')
 
 
@@ -28,12 +27,9 @@ def sniff(source):
     start = source.start.lstrip()
     if start.startswith('['):
         start = start[1:].lstrip()
-        try:
-            records = [json.JSONDecoder().raw_decode(start)[0]]
-        except (ValueError, RecursionError):
-            records = []
+        records = [json_start(start)]
     else:
-        records = map(_parse, start.split('\n', LOOK)[:LOOK])
+        records = first_objects(start)
     for record in records:
         messages = _messages(record)
         if messages and isinstance(messages[0], dict) and ({'role', 'content'} <= messages[0].keys() or {'from', 'value'} <= messages[0].keys()):
@@ -47,7 +43,8 @@ def sniff(source):
 
 def read(sources, tally):
     for source in sources:
-        for record in _records(source):
+        is_array = source.start.lstrip().startswith('[')
+        for record in source.json_items('item') if is_array else json_lines(source):
             messages = _messages(record)
             if messages is None:
                 tally.drop(UNREADABLE)
@@ -60,24 +57,6 @@ def read(sources, tally):
                 else:
                     tally.drop(reason)
             yield thread
-
-
-def _records(source):
-    """Yield the objects of an array, or those of the lines; None for a line that is no JSON."""
-    if source.start.lstrip().startswith('['):
-        yield from source.json_items('item')
-        return
-    with source.text() as file:
-        for line in file:
-            if line.strip():
-                yield _parse(line)
-
-
-def _parse(line):
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _messages(record):

@@ -20,15 +20,14 @@
 - Mentions and custom emoji stay as the exporter wrote them: @Mara, :blobcat:.
 - `--reverse` exports are newest first.
 """
-import csv
-import json
+import itertools
 import re
-from datetime import datetime, timedelta
 
 from ..dialogue import Turn
 from ..source import DAMAGE
-from . import BOT, EMPTY, MEDIA, SYSTEM, UNREADABLE, Thread
-from .telegram import FORWARDED, Speakers, whole
+from . import BOT, EMPTY, FORWARDED, MEDIA, SYSTEM, UNREADABLE, Speakers, Thread
+from . import times
+from .records import json_start, rows
 
 NAME = 'discord'
 
@@ -42,10 +41,7 @@ OWN_LINES = re.compile(r'Added .{1,100} to the group\.|Removed .{1,100} from the
                        r'|Started a call that lasted [\d,]+ minutes?\.|Changed the channel (?:icon\.|name\.|name: .{1,150})'
                        r'|Pinned a message\.|Started a thread\.|Joined the server\.')
 
-ISO = re.compile(r'(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)? ?(?:Z|([+-])(\d\d):?(\d\d))?', re.A)
-MONTHS = {month: i for i, month in enumerate('Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(), 1)}
-OLD_DATE = re.compile(rf'(?:(\d\d?)-({"|".join(MONTHS)})-|(\d\d?)/(\d\d?)/)(\d{{4}}|\d\d) (\d\d?):(\d\d)(?::(\d\d))?(?:[ \u202f]?([AP])M)?', re.A)
-EPOCH, MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
+OLD_DATE = re.compile(rf'(?:(\d\d?)-({times.ENGLISH})-|(\d\d?)/(\d\d?)/)(\d{{4}}|\d\d) (\d\d?):(\d\d)(?::(\d\d))?(?:[ \u202f]?([AP])M)?', re.A)
 
 
 def sniff(source):
@@ -70,7 +66,7 @@ def read(sources, tally):
     speakers, turns = Speakers(), []
     sources = sorted(sources, key=lambda source: (int((PART.search(source.name) or [0, 1])[1]), source.path))
     for source in sources:
-        judge, records = (_row, _rows(source)) if source.suffix == '.csv' else (_turn, source.json_items('messages.item'))
+        judge, records = (_row, itertools.islice(rows(source), 1, None)) if source.suffix == '.csv' else (_turn, source.json_items('messages.item'))
         try:
             for record in records:
                 found = judge(record, speakers)
@@ -78,14 +74,14 @@ def read(sources, tally):
                     turns.append(found)
                 else:
                     tally.drop(found)
-        except (*DAMAGE, csv.Error) as error:
+        except DAMAGE as error:
             tally.damaged(source, error)
-    times = [turn.time for turn in turns if turn.time is not None]
-    if len(times) < len(turns):
+    known = [turn.time for turn in turns if turn.time is not None]
+    if len(known) < len(turns):
         tally.note('The Date column of a Discord CSV is in a form that is not known here: those messages are read without a time.')
     if sources[0].suffix == '.csv':
         tally.note('A Discord CSV does not say who is a bot: bots are read like people. A JSON export says it.')
-    if times and times[0] > times[-1]:
+    if known and known[0] > known[-1]:
         turns.reverse()
     yield _thread(sources[0], turns)
 
@@ -97,16 +93,13 @@ def _thread(source, turns):
     guild, channel = _object(source, 'guild'), _object(source, 'channel')
     kind = str(channel.get('type'))
     names = [channel.get('name')] if kind in GROUP else [guild.get('name'), channel.get('name')]
-    return Thread(turns, title=' / '.join(whole(name) for name in names if isinstance(name, str)), group=GROUP.get(kind))
+    return Thread(turns, title=' / '.join(name for name in names if isinstance(name, str)), group=GROUP.get(kind))
 
 
 def _object(source, key):
     """The object of this name before the messages, or {}."""
     found = FIELDS[key].search(source.start)
-    try:
-        return json.JSONDecoder().raw_decode(source.start, found.end())[0] if found else {}
-    except (ValueError, RecursionError):
-        return {}
+    return found and json_start(source.start, found.end()) or {}
 
 
 def _turn(message, speakers):
@@ -120,22 +113,14 @@ def _turn(message, speakers):
         return BOT
     if kind not in ('Default', 'Reply'):
         return SYSTEM
-    key, name, time = author.get('id'), author.get('nickname') or author.get('name'), iso_time(message.get('timestamp'))
+    key, name, time = author.get('id'), author.get('nickname') or author.get('name'), times.iso_time(message.get('timestamp'))
     if not isinstance(key, str) or not isinstance(name, str) or not name or time is None:
         return UNREADABLE
     if not content.strip():
         if message.get('forwardedMessage'):
             return FORWARDED
         return MEDIA if any(message.get(kind) for kind in ('attachments', 'embeds', 'stickers')) else EMPTY
-    return Turn(speakers.name(key, name), content.replace('\r\n', '\n'), time)
-
-
-def _rows(source):
-    """Yield the rows of a CSV below its header."""
-    with source.text(newline='') as file:
-        rows = csv.reader(file)
-        next(rows, None)
-        yield from filter(None, rows)
+    return Turn(speakers.name(key, name), content, time)
 
 
 def _row(row, speakers):
@@ -147,31 +132,15 @@ def _row(row, speakers):
         return SYSTEM
     if not content.strip():
         return MEDIA if attachments else EMPTY
-    return Turn(speakers.name(key, name), content.replace('\r\n', '\n'), _date(date))
-
-
-def iso_time(text):
-    """2020-08-09T12:30:00.123+00:00 -> milliseconds since 1970, or None; without a zone it is taken as UTC."""
-    found = ISO.fullmatch(text) if isinstance(text, str) else None
-    if not found:
-        return None
-    year, month, day, hour, minute, second, fraction, sign, zone, zone_minutes = found.groups()
-    try:
-        time = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0)) - EPOCH
-    except ValueError:
-        return None
-    away = (int(zone) * 60 + int(zone_minutes)) * 60_000 if zone else 0
-    return time // MILLISECOND + int((fraction or '').ljust(3, '0')[:3]) + (away if sign == '-' else -away)
+    return Turn(speakers.name(key, name), content, _date(date))
 
 
 def _date(text):
     """A date of a CSV -> milliseconds, or None: ISO 8601, 09-Aug-20 12:30 PM, 8/9/2020 12:30 PM."""
     found = OLD_DATE.fullmatch(text)
     if not found:
-        return iso_time(text)
-    day, month = (found[1], MONTHS[found[2]]) if found[1] else (found[4], found[3])
-    hour = int(found[6]) % 12 + 12 * (found[9] == 'P') if found[9] else int(found[6])
-    try:
-        return (datetime(int(found[5]) + 2000 * (len(found[5]) == 2), int(month), int(day), hour, int(found[7]), int(found[8] or 0)) - EPOCH) // MILLISECOND
-    except ValueError:
-        return None
+        return times.iso_time(text)
+    day, name, month, day_of_month, year, *clock, half = found.groups()
+    if name:
+        month = times.month(name)
+    return times.milliseconds(int(year) + 2000 * (len(year) == 2), month, day or day_of_month, *clock, half=half)

@@ -13,14 +13,14 @@
 - type is a number in old packages: 1 is a private chat, 3 a group.
 - It says nothing of what the others answered: good for how the owner writes, not for how they converse.
 """
-import csv
+import itertools
 import posixpath
 
 from ..dialogue import Turn
 from ..source import DAMAGE
 from . import EMPTY, MEDIA, UNREADABLE, Thread
-from .discord import iso_time
-from .telegram import whole
+from .records import rows
+from .times import iso_time
 
 NAME = 'discord_package'
 
@@ -57,7 +57,7 @@ def read(sources, tally):
                     found.append((number, turn))
                 else:
                     tally.drop(turn)
-        except (*DAMAGE, csv.Error) as error:
+        except DAMAGE as error:
             tally.damaged(source, error)
         number = posixpath.basename(posixpath.dirname(source.path)).removeprefix('c')
         title = _first('', index.get(number), channel.get('name'))
@@ -66,7 +66,7 @@ def read(sources, tally):
 
 def _first(otherwise, *names):
     """The first that is a name."""
-    return next((whole(name) for name in names if isinstance(name, str) and name.strip()), otherwise)
+    return next((name for name in names if isinstance(name, str) and name.strip()), otherwise)
 
 
 def _companion(source, paths, tally):
@@ -81,12 +81,9 @@ def _companion(source, paths, tally):
 
 
 def _rows(source):
-    """Yield the rows of a CSV as records."""
-    with source.text(newline='') as file:
-        rows = csv.reader(file)
-        next(rows, None)
-        for row in filter(None, rows):
-            yield dict(zip(COLUMNS, row)) if len(row) == len(COLUMNS) else None
+    """Yield the rows of a CSV as records, None for one of another length."""
+    for row in itertools.islice(rows(source), 1, None):
+        yield dict(zip(COLUMNS, row)) if len(row) == len(COLUMNS) else None
 
 
 def _turn(record, owner):
@@ -98,4 +95,4 @@ def _turn(record, owner):
         return None, UNREADABLE
     if not text.strip():
         return None, MEDIA if record.get('Attachments') else EMPTY
-    return int(number), Turn(owner, text.replace('\r\n', '\n'), time)
+    return int(number), Turn(owner, text, time)

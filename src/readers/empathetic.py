@@ -13,10 +13,11 @@ import re
 
 from ..dialogue import Turn
 from . import EMPTY, UNREADABLE, Thread
-from .dailydialog import split_of
+from .datasets import split_of
 
 NAME = 'empathetic'
-DATASETS = {'empathetic': 'https://dl.fbaipublicfiles.com/parlai/empatheticdialogues/empatheticdialogues.tar.gz'}
+DATASETS = {'empathetic': ('https://dl.fbaipublicfiles.com/parlai/empatheticdialogues/empatheticdialogues.tar.gz',
+                           '240c492cb6199a315722f716bfcc14f13ea6605f1cec67349153b606be92f6f2')}
 HEADER = 'conv_id,utterance_idx,context,prompt,speaker_idx,utterance'
 INDEX = re.compile(r'[0-9]{1,9}')
 
@@ -46,13 +47,12 @@ def read(sources, tally):
 def _conversations(source, tally):
     """{conv_id: [(utterance_idx, speaker_idx, utterance)]}"""
     conversations = {}
-    for line in source.text(newline='\n'):
-        if line.startswith('conv_id,') or not line.strip():
-            continue
-        fields = line.split(',')
-        if len(fields) in (8, 9) and INDEX.fullmatch(fields[1]):
-            row = int(fields[1]), fields[4], fields[5].replace('_comma_', ',')
-            conversations.setdefault(fields[0], []).append(row)
-        else:
-            tally.drop(UNREADABLE)
+    with source.text(newline='\n') as file:
+        for line in filter(str.strip, file):
+            fields = line.split(',')
+            if len(fields) in (8, 9) and INDEX.fullmatch(fields[1]):
+                row = int(fields[1]), fields[4], fields[5].replace('_comma_', ',')
+                conversations.setdefault(fields[0], []).append(row)
+            elif fields[0] != 'conv_id':
+                tally.drop(UNREADABLE)
     return conversations

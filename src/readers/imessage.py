@@ -29,16 +29,15 @@
 """
 import itertools
 import re
-from datetime import datetime, timezone
 from pathlib import PurePath
 
 from ..dialogue import Turn
 from . import DELETED, DUPLICATE, EMPTY, MEDIA, SYSTEM, UNREADABLE, Thread
+from . import times
 
 NAME = 'imessage'
 
-MONTHS = {month: i for i, month in enumerate('Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(), 1)}
-DATE = rf'({"|".join(MONTHS)}) (\d\d?), (\d{{4}}) {{1,2}}(\d\d?):(\d\d):(\d\d) ([AP])M'
+DATE = rf'({times.ENGLISH}) (\d\d?), (\d{{4}}) {{1,2}}(\d\d?):(\d\d):(\d\d) ([AP])M'
 READ = r'(?: \(Read by [^\n]*\))?'
 START = re.compile(rf'{DATE}(?:{READ}| (?P<rest>[^\n]*))$')
 OPENING = re.compile(rf'^{DATE}{READ}\n\S', re.M)
@@ -150,8 +149,4 @@ def _words(lines):
 def _time(start):
     """The milliseconds of a START, or None when there is no such date."""
     month, day, year, hour, minute, second, half = start.groups()[:7]
-    try:
-        time = datetime(int(year), MONTHS[month], int(day), int(hour) % 12 + 12 * (half == 'P'), int(minute), int(second), tzinfo=timezone.utc)
-    except ValueError:
-        return None
-    return int(time.timestamp()) * 1000
+    return times.milliseconds(year, times.month(month), day, hour, minute, second, half=half)

@@ -10,7 +10,7 @@
 - A shared post has its author's words in share_text, not the sender's.
 - Where the path does not tell the two apart, links to instagram.com do, and threads without participants.
 """
-from . import messenger
+from . import READABLE, messenger
 from .messenger import read                             # noqa: F401: it is this format's, too
 
 NAME = 'instagram'
@@ -18,7 +18,7 @@ NAME = 'instagram'
 
 def sniff(source):
     score, why = messenger.recognise(source)
-    match messenger.is_instagram(source) if score >= 0.5 else None:
+    match messenger.is_instagram(source) if score >= READABLE else None:
         case False:
             return 0.3, 'a thread of Messenger'
         case None:

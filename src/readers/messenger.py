@@ -31,7 +31,7 @@ from collections import Counter
 
 from ..dialogue import Turn
 from ..source import DAMAGE
-from . import DELETED, DUPLICATE, EMPTY, MEDIA, SYSTEM, UNREADABLE, Thread
+from . import DELETED, DUPLICATE, EMPTY, MEDIA, READABLE, SYSTEM, UNREADABLE, Thread
 from . import messenger_html, messenger_lines
 
 NAME = 'messenger'
@@ -52,7 +52,7 @@ TIME = operator.attrgetter('time')
 
 def sniff(source):
     score, why = recognise(source)
-    return (0.3, 'a thread of Instagram') if score >= 0.5 and is_instagram(source) else (score, why)
+    return (0.3, 'a thread of Instagram') if score >= READABLE and is_instagram(source) else (score, why)
 
 
 def group(source):
@@ -81,6 +81,8 @@ def recognise(source):
             return 0.95, 'messages with sender_name and timestamp_ms'
         if is_part:
             return 0.3, 'named like a thread, but without sender_name and timestamp_ms'
+        if b'"messages"' in head:
+            return 0.2, 'messages, but without sender_name and timestamp_ms'
         if re.search('(?:^|/)messages/[^/]+$', source.path):
             return 0.2, 'beside the threads of Messenger, but without messages'
     elif source.suffix in ('.html', '.htm') and b'<' in source.head:
@@ -257,7 +259,7 @@ class _Chat:
                 text = repaired(text or '')
                 reason = _reason(record, text, begins)
                 if not reason:
-                    return Turn(speaker, text.replace('\r\n', '\n').replace('\r', '\n'), int(time))
+                    return Turn(speaker, text, int(time))
         self.tally.drop(reason)
         return None
 
@@ -304,7 +306,7 @@ def _read_pages(name, pages, tally, *, is_known):
         parts, title = {}, None
         try:
             title = re.search('<title>([^<]*)</title>', page.start)
-            for message in messenger_html.messages(page.text()):
+            for message in messenger_html.messages(page.text(encoding='utf-8')):
                 parts.setdefault(message.thread, []).append(message)
             if not parts:
                 raise ValueError('there is no message in it; if its dates are in a language that is not known here, export JSON')

@@ -24,11 +24,11 @@ Before 2018 all threads stood in one messages.htm, the words beside their header
 - The tags are split off by a regular expression: the pages are made by a machine, a damaged one is read in linear time (html.parser's
   is quadratic for some), the result is the same in every version of Python, and it takes a fifth of the time.
 """
-import datetime
 import html
 import re
-import unicodedata
 from typing import NamedTuple
+
+from . import times
 
 BLOCK, LONG, DEPTH = 1 << 20, 1 << 16, 100              # characters read at a time, and of the longest tag; elements within elements
 TOKEN = re.compile(r'<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*>|<[!?][^<>]*>|([^<]+|<)')
@@ -37,10 +37,7 @@ MEDIA_TAGS = frozenset('a img video audio'.split())             # a: a link that
 HIDDEN = frozenset('style script title head'.split())
 LINES = frozenset('div p li h1 h2 h3 section table tr'.split())
 
-MONTHS = {name: number for number, names in enumerate((
-    'jan gen ene sty', 'feb fev lut', 'mar maa mrt', 'apr abr avr kwi', 'may mai mei mag maj', 'jun juin giu cze', 'jul juil lug lip',
-    'aug ago aou sie', 'sep set wrz', 'oct okt ott out paz', 'nov lis', 'dec dez dic gru'), 1) for name in names.split()}
-ZONES = {'PST': -8, 'PDT': -7, 'MST': -7, 'MDT': -6, 'CST': -6, 'CDT': -5, 'EST': -5, 'EDT': -4}
+ZONES = {'PST': '-8', 'PDT': '-7', 'MST': '-7', 'MDT': '-6', 'CST': '-6', 'CDT': '-5', 'EST': '-5', 'EDT': '-4'}
 DATE = re.compile(r'''(?:[^\W\d]+[.,]*\ )?                                                         # Saturday,
     (?:(?P<month>[^\W\d]+)\.?\ (?P<day>\d\d?),?\ (?P<year>\d{4})                                    # Oct 19, 2019
       |(?P<day2>\d\d?)\.?\ (?:de\ )?(?P<month2>[^\W\d]+)\.?,?\ (?:de\ )?(?P<year2>\d{4})            # 19 de octubre de 2019
@@ -49,7 +46,6 @@ DATE = re.compile(r'''(?:[^\W\d]+[.,]*\ )?                                      
     ,?(?:\ (?:at|um|à|a\ las|alle|alle\ ore|às|om|o),?)?
     \ (?P<hour>\d\d?)[:.](?P<minute>\d\d)(?::(?P<second>\d\d))?(?:\ ?(?P<half>[ap])\.?\ ?m\.?)?     # 2:37 PM
     (?:\ (?:UTC|GMT)(?P<shift>[+-]\d\d?)?(?::?(?P<minutes>\d\d))?|\ (?P<zone>[A-Z]{3,4}))?''', re.VERBOSE | re.IGNORECASE)
-EPOCH = datetime.datetime(1970, 1, 1)
 
 
 class Message(NamedTuple):
@@ -69,19 +65,10 @@ def to_time(text):
     found = match.groupdict()
     year, month, day = (found[name] or found[name + '2'] or found[name + '3'] or found[name + '4'] for name in ('year', 'month', 'day'))
     if not month.isdecimal():
-        name = ''.join(c for c in unicodedata.normalize('NFKD', month.lower()) if c.isalpha())
-        month = MONTHS.get(name[:4]) or MONTHS.get(name[:3], 0)
-    hour = int(found['hour'])
-    if found['half']:
-        hour = hour % 12 + 12 * (found['half'] in 'pP')
-    shift = int(found['shift'] or ZONES.get((found['zone'] or '').upper(), 0)) * 60
-    shift += int(found['minutes'] or 0) * (-1 if shift < 0 else 1)
-    try:
-        moment = datetime.datetime(int(year), int(month), int(day), hour, int(found['minute']), int(found['second'] or 0))
-    except ValueError:                                  # a 31st of February
-        return None
-    time = (moment - EPOCH) // datetime.timedelta(milliseconds=1) - shift * 60_000
-    return time if time >= 0 else None
+        month = times.month(month)
+    ahead = times.minutes_ahead(found['shift'] or ZONES.get((found['zone'] or '').upper()), found['minutes'])
+    time = times.milliseconds(year, month, day, found['hour'], found['minute'], found['second'], half=found['half'], ahead=ahead)
+    return time if time is not None and time >= 0 else None
 
 
 def messages(stream):

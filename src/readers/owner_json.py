@@ -5,11 +5,11 @@
 
 - There are no names and no times: the owner is `Me`, whoever else is `Them`.
 """
-import json
 import re
 
 from ..dialogue import Turn
 from . import EMPTY, UNREADABLE, Thread
+from .records import json_start
 
 NAME = 'owner_json'
 
@@ -17,12 +17,11 @@ NAME = 'owner_json'
 def sniff(source):
     if source.suffix != '.json':
         return 0, 'not a .json'
-    before, brace, after = source.start.partition('{')
+    before, brace, _ = source.start.partition('{')
     if not brace or not re.fullmatch(r'\s*\[[\[\],\s]*', before) or before.count('[') - before.count(']') != 2:
         return 0, 'not an array of arrays of objects'
-    try:
-        first, _ = json.JSONDecoder().raw_decode(brace + after)
-    except (ValueError, RecursionError):
+    first = json_start(source.start, len(before))
+    if first is None:
         return 0, 'an array of arrays, but of no objects that can be read'
     if first.keys() >= {'owner', 'content'}:
         return 1, 'arrays of {"owner", "content"}'

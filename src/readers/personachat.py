@@ -25,12 +25,12 @@ import re
 from ..dialogue import Turn
 from ..source import DAMAGE
 from . import DUPLICATE, EMPTY, UNREADABLE, Thread
-from .dailydialog import fingerprint, test_first, split_of, untokenize
+from .datasets import PERSONA, fingerprint, split_of, test_first
+from .tokenized import untokenize
 
 NAME = 'personachat'
-DATASETS = {'personachat': 'http://parl.ai/downloads/personachat/personachat.tgz',
-            'convai2': 'http://parl.ai/downloads/convai2/convai2_fix_723.tgz'}
-PERSONA = 'persona lines'
+DATASETS = {'personachat': ('http://parl.ai/downloads/personachat/personachat.tgz', None),
+            'convai2': ('http://parl.ai/downloads/convai2/convai2_fix_723.tgz', 'd0ae89defe2fd0b0a4221eaa642a457d7d40cef475f54798119c7f3b8dd9361d')}
 KEYS = '"personality"', '"utterances"', '"candidates"'
 SILENCE = {'__SILENCE__', '__ SILENCE __'}
 LINE = re.compile(r"(\d{1,6}) (?:((?:your|partner's) persona:)|(.*))", re.S)
@@ -94,20 +94,20 @@ def _dialogues(source, tally):
 
 def _text_dialogues(source, tally):
     split, said = split_of(source), []
-    for line in source.text(newline='\n'):
-        found = LINE.match(line.rstrip('\r\n'))
-        if not found:
-            if line.strip():
+    with source.text(newline='\n') as file:
+        for line in filter(str.strip, file):
+            found = LINE.match(line.rstrip('\r\n'))
+            if not found:
                 tally.drop(UNREADABLE)
-            continue
-        number, persona, words = found.groups()
-        if number == '1' and said:
-            yield split, said
-            said = []
-        if persona:
-            tally.drop(PERSONA)
-        else:
-            said += zip('AB', words.split('\t', 2))
+                continue
+            number, persona, words = found.groups()
+            if number == '1' and said:
+                yield split, said
+                said = []
+            if persona:
+                tally.drop(PERSONA)
+            else:
+                said += zip('AB', words.split('\t', 2))
     if said:
         yield split, said
 
@@ -117,6 +117,7 @@ def _json_dialogues(source, tally):
     if source.start.lstrip().startswith('['):
         splits = {'item': split_of(source)}
     for prefix, split in splits.items():
+        dialogue = None
         for dialogue in source.json_items(prefix):
             texts = _whole(dialogue)
             if not texts:
@@ -126,6 +127,8 @@ def _json_dialogues(source, tally):
             if isinstance(persona, list) and persona:
                 tally.drop(PERSONA, len(persona))
             yield split, [('AB'[(i - len(texts)) % 2], text) for i, text in enumerate(texts)]           # the last word is B's
+        if dialogue is None and split in ('train', 'validation'):
+            tally.note(f'{source.path} has no dialogues of {split}.')
 
 
 def _whole(dialogue):

@@ -25,7 +25,7 @@ def sniff(source):
         return 0, 'not a text file'
     style = _style(source)
     if not style:
-        return 0, 'no lines like "Name: text" of two speakers'
+        return 0.1, 'no lines like "Name: text" of two speakers'
     score = 0.95 if f'\n{dialogue.END_OF_TEXT}\n' in source.start else SCORES[style.name]
     return score, f'lines in the style {style.name}'
 

@@ -13,15 +13,14 @@
 - created_utc is a number or a string of seconds. The dumps are compressed with a window of up to 2 GB.
 - A table may have the post's own text (selftext, ...) and authors: `author` wrote the reply, `post_author` the post.
 """
-import csv
 import html
 import io
-import json
 import re
 
 from ..dialogue import Turn
 from ..source import DAMAGE, HEAD
 from . import BOT, DELETED, DUPLICATE, EMPTY, UNREADABLE, Thread
+from .records import first_objects, first_rows, json_object, rows
 
 NAME = 'reddit'
 
@@ -32,7 +31,6 @@ ENTITY = re.compile(r'&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|\w{1,32});')
 REMOVED = {'[deleted]', '[removed]', '[deleted by user]', '[ removed by reddit ]'}
 WINDOW = 1 << 31
 BAD = object()
-LOOK = 10                                               # lines by which a file is known
 COLUMNS = {'title': ('title', 'post_title', 'submission_title'), 'body': ('body', 'comment', 'comment_body', 'reply'), 'score': ('score', 'comment_score'),
            'post': ('selftext', 'text', 'post', 'post_text', 'post_body'), 'poster': ('post_author', 'submission_author', 'poster', 'op'),
            'replier': ('author', 'comment_author', 'replier')}
@@ -43,7 +41,7 @@ def sniff(source):
         return _sniff_table(source)
     if source.suffix not in ('.zst', '.ndjson', '.jsonl', '.json', ''):
         return 0, 'not a .csv, .ndjson or .zst'
-    for record in filter(None, map(_parse, _head(source).split(b'\n', LOOK)[:LOOK])):
+    for record in first_objects(_head(source).decode(errors='replace')):
         if record.keys() >= {'body', 'link_id', 'parent_id'}:
             return 1, 'comments with link_id, parent_id and body'
         if record.keys() >= {'id', 'title'} and record.keys() & {'selftext', 'subreddit', 'num_comments'}:
@@ -63,10 +61,7 @@ def read(sources, tally):
 # ---- tables
 
 def _sniff_table(source):
-    try:
-        header = next(csv.reader(io.StringIO(source.start, newline='')), [])
-    except csv.Error:
-        return 0, 'no table that can be read'
+    header, _ = first_rows(source)
     columns = _columns(header)
     if columns['title'] is None or columns['body'] is None:
         return 0, 'no columns title and body'
@@ -82,23 +77,18 @@ def _columns(header):
 
 def _read_table(sources, tally):
     for source in sources:
-        with source.text(newline='') as file:
-            rows = csv.reader(file)
-            try:
-                header = next(rows, [])
-                columns = _columns(header)
-                for row in rows:
-                    if len(row) == len(header):
-                        record = {key: '' if i is None else row[i] for key, i in columns.items()}
-                        reason, thread = _row(record)
-                        if thread:
-                            yield thread
-                        else:
-                            tally.drop(reason)
-                    elif row:
-                        tally.drop(UNREADABLE)
-            except csv.Error as error:                  # no ValueError
-                tally.damaged(source, error)
+        table = rows(source)
+        header = next(table, [])
+        columns = _columns(header)
+        for row in table:
+            if len(row) == len(header):
+                reason, thread = _row({key: '' if i is None else row[i] for key, i in columns.items()})
+            else:
+                reason, thread = UNREADABLE, None
+            if thread:
+                yield thread
+            else:
+                tally.drop(reason)
 
 
 def _row(record):
@@ -159,7 +149,7 @@ def _is_of_comments(source):
 
 def _add_post(line, posts, tally):
     """Keep what a line of a dump says when it is a post. Returns whether it is one."""
-    record = _parse(line) if b'"title"' in line else None
+    record = json_object(line) if b'"title"' in line else None
     if record is None or not _is_post(record):
         return False
     post_id, author, text = record.get('id'), record.get('author'), record.get('selftext') or ''
@@ -180,7 +170,7 @@ def _add_post(line, posts, tally):
 
 def _comment(line, posts, counted):
     """A line of a dump -> (why it is dropped, None), (None, Thread), or (None, None) for what was counted before."""
-    record = _parse(line)
+    record = json_object(line)
     if record is None or _is_post(record):
         return (None if record and counted or not line.strip() else UNREADABLE), None
     link, author, body, time = record.get('link_id'), record.get('author'), record.get('body'), _time(record.get('created_utc'))
@@ -203,15 +193,6 @@ def _comment(line, posts, counted):
     if not body.strip():
         return EMPTY, None
     return None, Thread([posts[unit], reply], posts[unit].text.partition('\n')[0], group=False, unit=unit, score=_score(record.get('score')))
-
-
-def _parse(line):
-    """A line -> dict, or None when it is none."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _is_post(record):
@@ -255,7 +236,7 @@ def _text(text):
         return None
     for _ in range(2 if '&' in text else 0):
         text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    return text.replace('\r\n', '\n')
+    return text
 
 
 def _author(name, unknown):

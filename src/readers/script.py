@@ -7,13 +7,12 @@
 - Columns go by their names, in any order: one of SPEAKER, one of WORDS, and perhaps a season, an episode and its name.
 - The order of the rows is the order of the lines. An episode is a thread and is never torn apart; without episodes the file is one.
 """
-import csv
-import io
 import re
-from pathlib import PurePath
 
 from ..dialogue import Turn
+from ..source import DAMAGE
 from . import EMPTY, UNREADABLE, Thread
+from .records import first_rows, rows
 
 NAME = 'script'
 
@@ -28,11 +27,7 @@ COMMON = {'name', 'role', 'sentence', 'quote', 'words', 'text'}         # column
 def sniff(source):
     if source.suffix not in ('.csv', '.tsv'):
         return 0, 'not a .csv'
-    try:
-        rows = csv.reader(io.StringIO(source.start, newline=''), delimiter=_delimiter(source))
-        header, row = next(rows, []), next(rows, None)
-    except csv.Error:
-        return 0, 'no table that can be read'
+    header, row = first_rows(source, _delimiter(source))
     speaker, words, *episode = _columns(header)
     if speaker is None or words is None:
         score = 0 if speaker is words else 0.2
@@ -47,32 +42,29 @@ def sniff(source):
 
 def read(sources, tally):
     for source in sources:
-        thread = None
-        with source.text(newline='') as file:
-            rows = csv.reader(file, delimiter=_delimiter(source))
-            try:
-                header = next(rows, [])
-                speaker, words, season, episode, title = _columns(header)
-                if speaker is None or words is None:
-                    raise ValueError('it has no columns of speakers and lines')
-                for row in rows:
-                    if len(row) != len(header):
-                        if row:
-                            tally.drop(UNREADABLE)
-                        continue
-                    name = '' if title is None else row[title].strip()
-                    unit = '/'.join(row[column].strip() for column in (season, episode) if column is not None) or name or None
-                    if thread is None or (unit, name) != (thread.unit, thread.title):
-                        if thread:
-                            yield thread
-                        thread = Thread(title=name, unit=unit)
-                    who, line = row[speaker].strip(), row[words].strip()
-                    if who and line:
-                        thread.turns.append(Turn(who, line.replace('\r\n', '\n')))
-                    else:
-                        tally.drop(EMPTY)
-            except csv.Error as error:                  # no ValueError
-                tally.damaged(source, error)
+        thread, table = None, rows(source, _delimiter(source))
+        try:
+            header = next(table, [])
+            speaker, words, season, episode, title = _columns(header)
+            if speaker is None or words is None:
+                raise ValueError('it has no columns of speakers and lines')
+            for row in table:
+                if len(row) != len(header):
+                    tally.drop(UNREADABLE)
+                    continue
+                name = '' if title is None else row[title].strip()
+                unit = '/'.join(row[column].strip() for column in (season, episode) if column is not None) or name or None
+                if thread is None or (unit, name) != (thread.unit, thread.title):
+                    if thread:
+                        yield thread
+                    thread = Thread(title=name, unit=unit)
+                who, line = row[speaker].strip(), row[words].strip()
+                if who and line:
+                    thread.turns.append(Turn(who, line))
+                else:
+                    tally.drop(EMPTY)
+        except DAMAGE as error:
+            tally.damaged(source, error)
         if thread:
             yield thread
 

@@ -21,14 +21,14 @@
 - Deleted messages are `(This message was deleted)`, calls `Missed voice call` or `Outgoing call`.
 - The times are those of the machine that exported, without a zone.
 """
-import json
 import os
 import re
-from datetime import datetime, timedelta, timezone
 from pathlib import PurePath
 
 from ..dialogue import Turn
 from . import DELETED, EMPTY, MEDIA, SYSTEM, UNREADABLE, Thread
+from .records import LOOK, first_objects, json_lines
+from .times import iso_time
 
 NAME = 'signal'
 
@@ -39,14 +39,12 @@ STICKER = re.compile(r'\n\(\( [^\n]* \)\)')
 ATTACHMENT = re.compile(r'!?\[[^\[\]\n]{0,300}\]\(\.{1,2}/(?:media|exported_stickers)/\S{0,400}\)')
 GONE = '(This message was deleted)'
 CALL = re.compile(r'(?:Incoming|Outgoing|Missed)(?: \w+)? call(?: \([^()\n]*\))?')
-LOOK = 10                                               # lines by which a file is known
 FIELDS = {'date', 'sender', 'body', 'quote'}
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def sniff(source):
     if source.suffix == '.json':
-        if any(isinstance(message, dict) and FIELDS <= message.keys() for message in map(_parse, source.head.split(b'\n', LOOK)[:LOOK])):
+        if any(FIELDS <= message.keys() for message in first_objects(source.start)):
             return 1, 'a message a line with date, sender, body and quote'
         return 0, 'no lines with date, sender, body and quote'
     if source.suffix not in ('.md', '.txt'):
@@ -82,29 +80,17 @@ def read(sources, tally):
 
 def _from_json(source):
     """Yield (why it is dropped, None) or (None, Turn) of every line."""
-    with source.open() as file:
-        for line in file:
-            if line.strip():
-                message = _parse(line)
-                yield _message(message) if isinstance(message, dict) else (UNREADABLE, None)
-
-
-def _parse(line):
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _message(message):
-    sender, body, date = message.get('sender'), message.get('body'), message.get('date')
-    if not (isinstance(sender, str) and sender and isinstance(body, str) and isinstance(date, str)):
-        return UNREADABLE, None
-    if message.get('deleted') is True:
-        return DELETED, None
-    if message.get('call') is True:
-        return SYSTEM, None
-    return _turn(date, sender, body, bool(message.get('attachments') or message.get('sticker')))
+    for message in json_lines(source):
+        message = message or {}
+        sender, body = message.get('sender'), message.get('body')
+        if not (isinstance(sender, str) and sender and isinstance(body, str)):
+            yield UNREADABLE, None
+        elif message.get('deleted') is True:
+            yield DELETED, None
+        elif message.get('call') is True:
+            yield SYSTEM, None
+        else:
+            yield _turn(message.get('date'), sender, body, bool(message.get('attachments') or message.get('sticker')))
 
 
 def _from_text(source):
@@ -141,10 +127,8 @@ def _parsed(header, lines):
 
 
 def _turn(date, sender, body, media):
-    body = body.rstrip()
-    try:
-        time = datetime.fromisoformat(date)
-    except ValueError:
+    body, time = body.rstrip(), iso_time(date)
+    if time is None:
         return UNREADABLE, None
     if not body:
         return (MEDIA if media else EMPTY), None
@@ -152,5 +136,4 @@ def _turn(date, sender, body, media):
         return DELETED, None
     if CALL.fullmatch(body):
         return SYSTEM, None
-    time = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
-    return None, Turn(sender, body, (time - EPOCH) // timedelta(milliseconds=1))
+    return None, Turn(sender, body, time)

@@ -21,8 +21,7 @@ import re
 
 from ..dialogue import Turn
 from ..source import DAMAGE
-from . import BOT, DELETED, EMPTY, MEDIA, SYSTEM, UNREADABLE, Thread
-from .telegram import Speakers
+from . import BOT, DELETED, EMPTY, MEDIA, SYSTEM, UNREADABLE, Speakers, Thread
 
 NAME = 'slack'
 
@@ -169,4 +168,4 @@ def _plain(text, people, channels):
 
     if '<' in text:
         text = MARK.sub(shown, text)
-    return text.replace('&lt;', '<').replace('&gt;', '>').replace('&amp;', '&').replace('\r\n', '\n')
+    return text.replace('&lt;', '<').replace('&gt;', '>').replace('&amp;', '&')

@@ -27,15 +27,15 @@ import html
 import json
 import posixpath
 import re
-from datetime import datetime, timedelta
 from types import NoneType
 
 from ..dialogue import Turn
-from . import BOT, EMPTY, MEDIA, SYSTEM, UNREADABLE, Thread
+from . import BOT, EMPTY, FORWARDED, MEDIA, SYSTEM, UNREADABLE, Speakers, Thread
+from .times import iso_time, milliseconds, minutes_ahead
 
 NAME = 'telegram'
 
-UNSUPPORTED, FORWARDED = 'messages that Telegram could not export', 'forwarded messages'
+UNSUPPORTED = 'messages that Telegram could not export'
 GROUP = {'personal_chat': False, 'saved_messages': False, 'private_group': True, 'private_supergroup': True, 'public_supergroup': True}
 CONTENT = frozenset('photo file media_type sticker_emoji poll contact_information location_information place_name game_title '
                     'invoice_information giveaway_information paid_stars_amount todo_list'.split())
@@ -48,7 +48,6 @@ UNQUOTED = re.compile(r'("document_id": )(?!["{\[]|-?\d+,?\n|null)([^\n]+?)(,?\n
 HAS_CHATS = re.compile(r'"messages"\s*:\s*\[')
 HAS_MESSAGES = re.compile(r'"(?:date_unixtime|from_id|actor_id)"\s*:|"type"\s*:\s*"(?:message|service)"[^{}]{0,500}"(?:from|actor)"\s*:')
 DATE = re.compile(r'title="(\d\d)\.(\d\d)\.(\d{4}) (\d\d):(\d\d):(\d\d)(?: UTC([+-]\d\d):?(\d\d))?"', re.A)
-EPOCH, MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
 
 
 def sniff(source):
@@ -66,6 +65,7 @@ def sniff(source):
             return 1, 'messages with from and date'
         if any(f'"type": "{kind}"' in start for kind in GROUP):
             return 0.9, 'a chat of a type that Telegram has'
+        return 0.2, 'messages, but without from and date'
     if '"about": "Here is the data you requested' in start[:200]:
         return 0.9, 'starts as a full export does'
     return (0.3, 'called result.json, but no chats in it') if source.name == 'result.json' else (0, 'no messages with from and date')
@@ -81,12 +81,12 @@ def read(sources, tally):
         yield _read_html(sources, tally)
         return
     speakers, chats = Speakers(), 0
-    with sources[0].text(encoding='utf-8-sig') as stream:
+    with sources[0].text(encoding='utf-8') as stream:
         file = _Json(stream)
         for chat, messages in _chats(file):
             chats += 1
             kind, name = chat.get('type'), chat.get('name') or ('Saved Messages' if chat.get('type') == 'saved_messages' else '')
-            thread = Thread(title=whole(name) if isinstance(name, str) else '', group=GROUP.get(str(kind)))
+            thread = Thread(title=name if isinstance(name, str) else '', group=GROUP.get(str(kind)))
             try:
                 for message in messages:
                     found = _turn(message, speakers)
@@ -128,40 +128,14 @@ def _text(text):
     if isinstance(text, list):
         parts = [part.get('text') if isinstance(part, dict) else part for part in text]
         text = ''.join(parts) if all(isinstance(part, str) for part in parts) else None
-    return whole(text).replace('\r\n', '\n') if isinstance(text, str) else None
-
-
-def whole(text):
-    """Half an emoji, which JSON can hold and UTF-8 cannot, becomes a question mark."""
-    return text.encode(errors='replace').decode()
+    return text if isinstance(text, str) else None
 
 
 def _time(message):
     unix = str(message.get('date_unixtime'))
     if unix.isdecimal() and len(unix) < 12:
         return int(unix) * 1000
-    try:
-        return (datetime.fromisoformat(message.get('date')) - EPOCH) // MILLISECOND
-    except (TypeError, ValueError):
-        return None
-
-
-class Speakers(dict):
-    """{id: speaker}. A person keeps the name they were first seen with; the second of one name is `Mara (2)`."""
-
-    def __init__(self):
-        self.taken = {}                                 # name -> how many have it
-
-    def name(self, key, name):
-        """What the person with this id is called, who gives their name as `name`."""
-        if key not in self:
-            speaker = name = whole(name)
-            while speaker in self.taken:
-                self.taken[name] += 1
-                speaker = f'{name} ({self.taken[name]})'
-            self.taken[speaker] = 1
-            self[key] = speaker
-        return self[key]
+    return iso_time(message.get('date'))
 
 
 # ---- result.json, without having it all in memory
@@ -254,7 +228,7 @@ def _read_html(sources, tally):
     """The pages of a chat -> Thread."""
     thread, speaker = Thread(), ''
     for source in sorted(sources, key=_page):
-        with source.text() as file:
+        with source.text(encoding='utf-8') as file:
             top, *messages = file.read().split('<div class="message ')
         thread.title = thread.title or _words(_div(top, 'text bold'))
         for message in messages:
@@ -299,10 +273,5 @@ def _html_time(markup):
     found = DATE.search(markup)
     if not found:
         return None
-    day, month, year, hour, minute, second, zone, zone_minutes = (int(part or 0) for part in found.groups())
-    behind = (found[7] or '').startswith('-')
-    try:
-        time = datetime(year, month, day, hour, minute, second) - timedelta(hours=zone, minutes=-zone_minutes if behind else zone_minutes)
-        return (time - EPOCH) // MILLISECOND
-    except (ValueError, OverflowError):
-        return None
+    day, month, year, hour, minute, second, *zone = found.groups()
+    return milliseconds(year, month, day, hour, minute, second, ahead=minutes_ahead(*zone))

@@ -77,7 +77,7 @@ def sniff(source):
     found = [match for match in map(HEADER.match, lines) if match and _clock(match) is not None]
     said = [match for match in found if _colon(match.string, match.end(), True) > 0]
     if not said:
-        return (0.3, 'lines with date and time, but nobody speaks') if found else (0, 'no line starts with date and time')
+        return (0.3, 'lines with date and time, but nobody speaks') if found else (0.1, 'no line starts with date and time')
     if all(match[1] and match[3] == '-' and len(match[2]) == 4 and not match[9] for match in found):
         return 0.4, 'dates as signal-export writes them'
     why = f'{len(found)} of the first {len(lines)} lines start with date and time, {len(said)} of them name somebody'
