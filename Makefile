@@ -15,7 +15,7 @@ demo: .venv/installed
 	$(PY) encode.py demo/chats.txt demo/chats.npz --model_name demo
 	@echo; echo "== 3. A small model learns from them (about two minutes; random weights, so it starts from nothing)"
 	$(PY) train.py --dataset demo/chats.npz --val_dataset demo/chats.validation.txt --model_name demo --run_name demo --windows turns \
-	    --restore_from scratch --learning_rate 3e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 8 --stop_after 1001 --val_every 250 \
+	    --restore_from scratch --learning_rate 3e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 --batch_size 12 --noise 0.1 --stop_after 1001 --val_every 250 \
 	    --val_batch_size 8 --val_batch_count 12 --save_every 0 --sample_every 0 --print_every 100 --seed 1
 	@echo; echo "== 4. It makes up a conversation among friends"
 	$(PY) src/generate_unconditional_samples.py --run_name demo --nsamples 1 --temperature 0.7 --top_k 40 --seed 1

@@ -108,7 +108,11 @@ class Run:
         self.batches = dataset.Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise)
         print('dataset has', self.sampler.total_size, 'tokens')
         if args.val_every:
-            self.val_sampler = (self._data(args.val_dataset) if args.val_dataset else loaded).sampler(1, args.windows, args.learn_from, args.max_turns)
+            held_out = self._data(args.val_dataset) if args.val_dataset else loaded
+            if held_out.enc.n_vocab > self.hparams.n_vocab:
+                raise UserError(f'{args.val_dataset} is in the style "{held_out.dialogue["style"]}", whose special tokens the model does not have: '
+                                'write --val_dataset in the style of --dataset.')
+            self.val_sampler = held_out.sampler(1, args.windows, args.learn_from, args.max_turns)
 
         self.trainer = trainer.Trainer(
             self.hparams, params, optimizer=args.optimizer, beta=args.beta, beta2=args.beta2,
@@ -117,10 +121,8 @@ class Run:
             only_transformer_layers=args.only_train_transformer_layers)
         if prefix and continues and os.path.samefile(os.path.dirname(prefix) or '.', self.directory):
             self._resume(prefix)
-        if args.show_batch:
-            return
-        checkpoint.copy_vocabulary(model_folder, self.directory, (loaded.dialogue or {}).get('special_tokens', {}))
-        checkpoint.write_dialogue(self.directory, loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from))
+        self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
+        self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from)
 
     def _model_folder(self, continues):
         """Where vocabulary and hparams.json lie: in the run itself where it goes on, else in the model."""
@@ -152,8 +154,9 @@ class Run:
         print('Loading checkpoint', prefix)
         hparams, params = checkpoint.load(prefix, args.models_dir, self.hparams)
         if hparams != self.hparams:
-            raise UserError(f'{prefix} is a model of {hparams.to_json()} but {model_folder} is one of {self.hparams.to_json()}: '
-                            'give the --model_name that the run was made from, or another --run_name.')
+            way_out = ('give the --model_name that the run was made from, or another --run_name' if args.restore_from == 'latest' else
+                       f'give --model_name {os.path.dirname(prefix)} as well')
+            raise UserError(f'{prefix} is a model of {hparams.to_json()} but {model_folder} is one of {self.hparams.to_json()}: {way_out}.')
         return params, prefix
 
     def _data(self, path):
@@ -167,7 +170,7 @@ class Run:
         from src import dialogue, model
         self.enc = loaded.enc
         style = dialogue.get_style(loaded.dialogue['style']) if loaded.dialogue else dialogue.Style
-        types = tuple(self.enc.special_tokens[name] for name in style.type_tokens)
+        types = tuple(self.enc.special_tokens[name] for name in style.type_tokens) or self.hparams.type_tokens      # what a run has, it keeps
         if self.enc.n_vocab <= self.hparams.n_vocab and types == self.hparams.type_tokens:
             return params
         if self.args.only_train_transformer_layers:
@@ -317,6 +320,9 @@ class Run:
         self.say(f'Saving {os.path.join(self.directory, f"model-{self.counter}")}')
         state = self.trainer.state(counter=self.counter, average=self.average, batches=self.batches.state, tokens=self.sampler.total_size)
         checkpoint.save(self.directory, self.hparams, self.trainer.params, self.counter, state)
+        checkpoint.copy_vocabulary(self.model_folder, self.directory, self.special_tokens)     # behind the weights, which may have grown
+        checkpoint.write_dialogue(self.directory, self.dialogue)
+        self.model_folder = self.directory
         checkpoint.write_counter(self.directory, self.counter)
         return self.counter
 

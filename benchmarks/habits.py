@@ -26,7 +26,7 @@ HABITS = {
     'haha, oh man, small i': lambda text: bool(re.search(r'\bhaha|\boh man\b|\bi\b', text)),
 }
 TRAIN = ('--model_name demo --restore_from scratch --windows turns --learning_rate 3e-3 --schedule cosine --warmup_steps 100 --beta2 0.99 '
-         '--batch_size 8 --stop_after 1001 --save_every 0 --sample_every 0 --print_every 250 --seed 1').split()
+         '--batch_size 12 --noise 0.1 --stop_after 1001 --save_every 0 --sample_every 0 --print_every 250 --seed 1').split()
 
 
 def run(*command):

@@ -18,7 +18,7 @@ from .dialogue import MarkedStyle, Turn
 
 STRIDE = 4                                              # tokens made between two looks at whether the turn has ended
 ATTEMPTS = 4                                            # at a reply that is not empty
-HEADER = 32                                             # tokens of a header, at most
+HEADER = 32                                             # tokens in which the model must have said who speaks
 DAY = 24 * 60 * 60 * 1000                               # milliseconds
 UNSETTLED = re.compile(r'[<\\][^>]{0,16}\Z|["\s]+\Z')   # an end of text that later tokens may still change
 
@@ -87,21 +87,25 @@ class ChatSession:
     def next_speaker(self, people=None):
         """Who speaks next, as the model has it: a name, or '' where it ends the conversation.
 
-        people: the only names to choose from; None: any. Where the model names nobody of them, one who did not speak last is drawn.
-        A conversation ends after two turns at the earliest.
+        people: the only names to choose from; None: any, or the style's own two. Where the model names nobody of them, one who did not
+        speak last is drawn. A conversation ends after two turns at the earliest.
         """
+        people = self.style.speakers if people is None else people
         when = self.next_time()
-        self._make_room(HEADER)
-        context = self._context() + self.enc.encode(self.style.time_header(when))
+        header, longest = self.enc.encode(self.style.time_header(when)), min(HEADER, self.generator.hparams.n_ctx // 4)
+        self._make_room(len(header) + longest)
+        context = self._context()
+        if header and context and len(self.turns) > 1:              # the time stands before the name: ask first whether there is another turn
+            self._read(context[:-1])
+            if self._decode(context[-1], 1)[0] in self._stops:
+                return ''
+        context += header
         before = self._seat(self.turns[-1].speaker) if self.turns else None
         for _ in range(ATTEMPTS):
             self._read(context[:-1])
             ids, name = [], None
-            while name is None and len(ids) < HEADER:
-                last = [*context, *ids][-1]
-                made = self.generator.decode(self._cache, [last], self._draw, STRIDE, stop=next(iter(self._stops), -1), **self.settings)[0].tolist()
-                self._cached += [last] + made[:-1]
-                ids += made
+            while name is None and len(ids) < longest:
+                ids += self._decode([*context, *ids][-1], min(STRIDE, longest - len(ids)))
                 name = self.style.next_speaker(self.enc, ids, when, before)
             if name and (people is None or name in people) or name == '' and len(self.turns) > 1:
                 return name
@@ -109,13 +113,13 @@ class ChatSession:
         return str(self._random.choice(others)) if others else ''
 
     def next_time(self, text=''):
-        """When the next turn is said, in milliseconds since 1970: later than the one before by the time that typing takes."""
-        return self.turns[-1].time + 5000 + 150 * len(text) if self.turns else self._start
+        """When the next turn is said, in milliseconds since 1970: later than the one before by the time that reading that and typing takes."""
+        return self.turns[-1].time + 5000 + 50 * len(self.turns[-1].text) + 150 * len(text) if self.turns else self._start
 
     def improvise(self, people=None, length=None):
         """Go on among the people themselves: yield (speaker, iterator of the words) turn by turn until the model ends the conversation.
 
-        people: as for next_speaker. length: tokens of the whole conversation, at most.
+        people: as for next_speaker. length: behind so many tokens no further turn begins.
         """
         silent = 0
         while silent < ATTEMPTS and (length is None or sum(map(len, self._ids)) < length):
@@ -162,9 +166,7 @@ class ChatSession:
         self._read(context[:-1])
         last = context[-1]
         while not over:
-            steps = min(STRIDE, self.length - made)
-            ids = self.generator.decode(self._cache, [last], self._draw, steps, stop=next(iter(self._stops), -1), **self.settings)[0].tolist()
-            self._cached += [last] + ids[:-1]
+            ids = self._decode(last, min(STRIDE, self.length - made))
             made, last = made + len(ids), ids[-1]
             ends = next((k for k, i in enumerate(ids) if i in self._stops), None)
             if ends is not None:
@@ -178,6 +180,12 @@ class ChatSession:
                 body, over = body[:end], True
             words = self.style.words(body).strip()
             yield words if over else UNSETTLED.sub('', words)
+
+    def _decode(self, last, steps):
+        """Up to `steps` new tokens behind `last`, which comes into the cache."""
+        ids = self.generator.decode(self._cache, [last], self._draw, steps, stop=next(iter(self._stops), -1), **self.settings)[0].tolist()
+        self._cached += [last] + ids[:-1]
+        return ids
 
     def _read(self, ids):
         """Bring the cache to exactly `ids`: what it already holds of them is kept."""

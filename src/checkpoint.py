@@ -224,23 +224,23 @@ def read_counter(directory):
     return int(text)
 
 
-def copy_vocabulary(model_folder, directory, special_tokens=()):
+def copy_vocabulary(model_folder, directory, special_tokens=None):
     """Put encoder.json and vocab.bpe of a model into a run folder, so that the run is a model folder itself.
 
     special_tokens: {name: id} that the run has beside them; they go into its encoder.json.
     """
     for name in ('encoder.json', 'vocab.bpe'):
         source, target = os.path.join(model_folder, name), os.path.join(directory, name)
-        if os.path.isfile(source) and not (os.path.exists(target) and os.path.samefile(source, target)):
-            with open(source, 'rb') as original, files.whole(target) as copy:
-                shutil.copyfileobj(original, copy)
-    if special_tokens:
-        path = os.path.join(directory, 'encoder.json')
-        with open(path, encoding='utf-8') as file:
-            tokens = json.load(file)
-        if not special_tokens.items() <= tokens.items():
-            with files.whole(path, 'w', encoding='utf-8') as file:
-                json.dump(tokens | special_tokens, file)
+        if not os.path.isfile(source):
+            continue
+        with open(source, 'rb') as original:
+            data = original.read()
+        if name == 'encoder.json' and special_tokens and not special_tokens.items() <= (tokens := json.loads(data)).items():
+            data = json.dumps(tokens | special_tokens).encode()
+        elif os.path.exists(target) and os.path.samefile(source, target):
+            continue
+        with files.whole(target) as copy:
+            copy.write(data)
 
 
 def write_dialogue(directory, dialogue):
@@ -260,7 +260,8 @@ def read_dialogue(directory):
     try:
         with open(path, encoding='utf-8') as file:
             dialogue = json.load(file)
-        if not isinstance(dialogue['style'], str) or not all(isinstance(name, str) for name in dialogue['speakers']):
+        if not (isinstance(dialogue['style'], str) and all(isinstance(name, str) for name in dialogue['speakers'])
+                and isinstance(dialogue.get('learnt', ''), str) and isinstance(dialogue.get('last_time', 0), int)):
             raise TypeError
         return dialogue
     except (ValueError, KeyError, TypeError):

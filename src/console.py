@@ -88,8 +88,11 @@ def read_line(prompt):
         return None
 
 
-def run_fire(function):
-    """run, for a script whose flags are a function's arguments (python-fire). Unknown flags are told before anything runs."""
+def run_fire(function, texts):
+    """run, for a script whose flags are a function's arguments (python-fire). Unknown flags are told before anything runs.
+
+    texts: the arguments that are taken as typed; fire would make a number of "0042" and drop what follows a #.
+    """
     known = list(inspect.signature(function).parameters)
     for i, word in enumerate(sys.argv):
         name = word[2:].split('=')[0].replace('-', '_')
@@ -97,9 +100,9 @@ def run_fire(function):
             name += '_'
             sys.argv[i] = '--' + '='.join([name, *word.split('=')[1:]])
         if i and word.startswith('--') and name and not {name, name.removeprefix('no')} & {*known, 'help'}:
-            near = difflib.get_close_matches(name, known, 1)
+            near = [match.rstrip('_') for match in difflib.get_close_matches(name, known, 1)]
             sys.exit(fail(f'error: there is no flag --{name}{f", did you mean --{near[0]}?" if near else ";"} --help shows those there are.', 2))
-    run(lambda: fire.Fire(function))
+    run(lambda: fire.Fire(fire.decorators.SetParseFns(**dict.fromkeys(texts, str))(function)))
 
 
 def positive_int(text):

@@ -394,7 +394,7 @@ def read_npz(path, n_vocab):
                 if len(ids) and (ids.min() < 0 or ids.max() >= n_vocab):
                     raise UserError(f'{path}: {name} holds the token {ids.max() if ids.min() >= 0 else ids.min()}, but this vocabulary '
                                     f'has {n_vocab}; encode the text again with --model_name of the model to be trained.')
-                beside = name.replace('arr_', 'owners_')
+                beside = 'owners_' + name.removeprefix('arr_')
                 owners = _row(npz, beside, path) if known and beside in npz.files else None
                 if owners is not None and len(owners) != len(ids):
                     raise UserError(f'{path}: {name} has {len(ids)} tokens and {beside} {len(owners)}; make the file again with encode.py.')
@@ -456,8 +456,7 @@ def learnt(owners, who, speakers):
 
 
 class Turns:
-    """Where the turns of a chunk lie: starts, stops [turns]; speakers [turns] (their number, from 1); conversations [turns] (a number
-    each turn of one conversation has); opens [turns] bool (the first of its conversation)."""
+    """Where the turns of a chunk lie: starts, stops [turns]; opens [turns] bool (the first of its conversation)."""
 
     def __init__(self, owners):
         before = np.concatenate([[0], owners[:-1]])
@@ -466,9 +465,8 @@ class Turns:
         self.starts = np.flatnonzero(begins)
         nobody = np.append(np.flatnonzero(owners == 0), len(owners))
         self.stops = np.minimum(np.append(self.starts[1:], len(owners)), nobody[np.searchsorted(nobody, self.starts)])
-        self.speakers = np.abs(owners[self.starts])
-        self.conversations = outside[self.starts]
-        self.opens = np.concatenate([[True], self.conversations[1:] != self.conversations[:-1]])[:len(self.starts)]
+        conversations = outside[self.starts]                                    # a number that all turns of one have
+        self.opens = np.concatenate([[True], conversations[1:] != conversations[:-1]])[:len(self.starts)]
 
 
 # ---- batches

@@ -14,8 +14,6 @@ from src import console, files                                           # noqa:
 from src.console import UsageError                                       # noqa: E402
 
 HEAD = '=' * 40 + ' SAMPLE {} ' + '=' * 40
-
-
 FORMATS = ('txt', 'json', 'html')
 
 
@@ -28,14 +26,14 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
         seed: a whole number; the same one gives the same texts. Default: another every time.
         nsamples: texts to write; 0: go on until Ctrl-C.
         batch_size: texts made at a time (conversations are made one by one).
-        length: tokens of a text. Default: what the model sees at once (n_ctx); beyond that the window slides. Conversations end by themselves, here at the latest.
+        length: tokens of a text. Default: what the model sees at once (n_ctx); beyond that the window slides. A conversation ends by itself, or with the turn that reaches so many.
         temperature: below 1 more predictable, above 1 wilder, 0 always the likeliest token.
         top_k: draw from so many likeliest tokens; 0: off.
         top_p: draw from the likeliest tokens that reach this probability; 0 and 1: off. Both apply when both are given.
         models_dir: the folder of the models.
         run_name: a run of train.py, instead of a model.
         checkpoint_dir: the folder of the runs.
-        with_: --with "Mara,Theo": the only people who speak. Default: whoever the model lets speak.
+        with_: --with "Mara,Theo": the only people who speak, their names divided by commas. Default: whoever the model lets speak.
         topic: the first message of each conversation.
         format: of conversations: txt, json or html.
         plain: write text as it comes, also with a model of conversations.
@@ -57,9 +55,7 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
     seed = sample.fresh_seed() if seed is None else seed
     settings = {'temperature': temperature, 'top_k': int(top_k), 'top_p': top_p}
     if known:
-        people = with_ if isinstance(with_, (list, tuple)) else str(with_).split(',') if with_ is not None else None
-        people = people and [str(name).strip() for name in people]
-        return write_conversations(sample.Generator(hparams, params), enc, known, people, topic, format, nsamples, length, seed, settings)
+        return write_conversations(sample.Generator(hparams, params), enc, known, with_, topic, format, nsamples, length, seed, settings)
     made = 0
     while nsamples == 0 or made < nsamples:
         batch = min(batch_size, nsamples - made) if nsamples else batch_size
@@ -70,14 +66,24 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
             print(enc.decode(ids), flush=True)
 
 
-def write_conversations(generator, enc, known, people, topic, format, nsamples, length, seed, settings):
-    """Print conversations one after the other. people: the only ones who speak, or None."""
+def named(text, there):
+    """The people of --with, of those there are. A name may hold commas itself."""
+    people, parts = [], text.split(',')
+    while parts:
+        fits = next((n for n in range(len(parts), 0, -1) if ','.join(parts[:n]).strip() in there), None)
+        if fits is None:
+            raise UsageError(f'--with {parts[0].strip()}: nobody in the training data is called so; there are {", ".join(there[:20])}.')
+        people.append(','.join(parts[:fits]).strip())
+        parts = parts[fits:]
+    return people
+
+
+def write_conversations(generator, enc, known, with_, topic, format, nsamples, length, seed, settings):
+    """Print conversations one after the other. known: what checkpoint.read_dialogue says; the rest: as in sample_model."""
     from src import chat, dialogue, transcript
     style = dialogue.get_style(known['style'])
     there = style.speakers or known['speakers']
-    for name in people or ():
-        if name not in there:
-            raise UsageError(f'--with {name}: nobody in the training data is called so; there are {", ".join(there[:20])}.')
+    people = None if with_ is None else named(with_, there)
     if format != 'txt' and not nsamples:
         raise UsageError(f'--format {format} needs to know how many conversations: give --nsamples.')
     done = []
@@ -87,19 +93,22 @@ def write_conversations(generator, enc, known, people, topic, format, nsamples, 
         if show:
             print(HEAD.format(len(done) + 1))
         if topic is not None:
-            session.say(session.next_speaker(people) or (people or there)[0], str(topic))
+            session.say(session.next_speaker(people) or (people or there)[0], topic)
             if show:
-                print(transcript.line(session.turns[0], style), session.turns[0].text, flush=True)
+                print(transcript.line(session.turns[0], style), topic.replace('\n', '\n '), flush=True)
         for speaker, words in session.improvise(people, length):
-            for i, piece in enumerate(words):
+            begins = transcript.line(dialogue.Turn(speaker, '', session.next_time()), style) + ' '
+            for piece in filter(None, words):
                 if show:
-                    print((transcript.line(dialogue.Turn(speaker, '', session.next_time()), style) + ' ' if not i else '') + piece.replace('\n', '\n '), end='', flush=True)
-            if show:
+                    print(begins + piece.replace('\n', '\n '), end='', flush=True)
+                    begins = ''
+            if show and not begins:
                 print()
-        done.append(dialogue.Conversation(session.turns))
+        told = style.time_header(0)                     # whether the style writes times; where it does not, they are nobody's
+        done.append(dialogue.Conversation(session.turns if told else [turn._replace(time=None) for turn in session.turns]))
     if format != 'txt':
         print(transcript.to_json(done) if format == 'json' else transcript.to_html(done))
 
 
 if __name__ == '__main__':
-    console.run_fire(sample_model)
+    console.run_fire(sample_model, texts=('model_name', 'models_dir', 'run_name', 'checkpoint_dir', 'with_', 'topic', 'format'))

@@ -57,4 +57,4 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
 
 
 if __name__ == '__main__':
-    console.run_fire(interact_model)
+    console.run_fire(interact_model, texts=('model_name', 'models_dir', 'run_name', 'checkpoint_dir'))

@@ -204,6 +204,7 @@ def block(x, p, *, remember, mask, hparams, lean=keep_all):
 def token_types(hparams, X, speaker=None):
     """The token type at each position: the latest of hparams.type_tokens in X [batch, sequence] at or before it; in front of the
     first, `speaker` [batch], what came before X; -1: none. Wolf et al. 2019, arXiv:1901.08149, section 3. -> [batch, sequence] int32."""
+    X = tf.cast(X, tf.int32)
     positions = tf.range(tf.shape(X)[1])
     marks = tf.where(tf.reduce_any(X[..., None] == tf.constant(hparams.type_tokens, tf.int32), axis=-1), positions, -1)     # [batch, sequence]
     latest = tf.reduce_max(tf.where(positions <= positions[:, None], marks[:, None, :], -1), axis=-1)

@@ -41,7 +41,7 @@ def to_html(conversations, title='Conversations'):
         for turn in conversation.turns:
             hue = names.index(turn.speaker) * 137 % 360             # the golden angle: neighbours differ
             when = '' if turn.time is None else ' · ' + moment(turn.time)
-            name = f'<div class="name">{html.escape(turn.speaker)}{when}</div>' if turn.speaker != before else ''
+            name = f'<div class="name"><bdi>{html.escape(turn.speaker)}</bdi>{when}</div>' if turn.speaker != before else ''
             side = ' first' if turn.speaker == names[0] else ''
             rows.append(f'<div class="turn{side}" style="--hue:{hue}">{name}<div class="words" dir="auto">{html.escape(turn.text)}</div></div>')
             before = turn.speaker
@@ -50,8 +50,11 @@ def to_html(conversations, title='Conversations'):
 
 
 def moment(time):
-    """Milliseconds since 1970 -> '31 May 2024, 18:30', UTC, in every locale."""
-    when = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=time)
+    """Milliseconds since 1970 -> '31 May 2024, 18:30', UTC, in every locale. Beyond the years 1 to 9999: the number itself."""
+    try:
+        when = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=time)
+    except OverflowError:
+        return str(time)
     months = 'January February March April May June July August September October November December'.split()
     return f'{when.day} {months[when.month - 1]} {when.year}, {when:%H:%M}'
 

@@ -1,10 +1,13 @@
 """ChatSession: what the model sees, where its turn ends, what of it is shown. A scripted generator stands in for the model where
 the words matter; a tiny real one where the numbers do."""
+import time
+
 import numpy as np
 import pytest
+from reference import rough_params
 
 from src import chat, checkpoint, dialogue, encoder, model, sample
-from src.console import UsageError
+from src.console import UsageError, UserError
 
 ENC = encoder.get_encoder('demo')
 
@@ -12,9 +15,10 @@ ENC = encoder.get_encoder('demo')
 class Scripted:
     """Answers with given texts, and keeps what it was shown. Behaves as sample.Generator towards a session."""
 
-    def __init__(self, *replies, n_ctx=256):
+    def __init__(self, *replies, n_ctx=256, enc=ENC):
+        self.enc, self._pad = enc, enc.special_tokens.get('<eos>', enc.eot)
         self.hparams = model.HParams(n_vocab=2048, n_ctx=n_ctx, n_embd=8, n_head=1, n_layer=1)
-        self.replies = [ENC.encode(text) if isinstance(text, str) else text for text in replies]
+        self.replies = [enc.encode(text) if isinstance(text, str) else text for text in replies]
         self.prefilled, self.seen, self.queue, self._ids = [], [], [], []
 
     def prefill(self, cache, X):
@@ -24,11 +28,11 @@ class Scripted:
         self.queue = self.replies.pop(0) if self.replies else []
 
     def decode(self, cache, last, draw, steps, *, stop, **settings):
-        assert cache.length + steps <= self.hparams.n_ctx
+        assert steps > 0 and cache.length + steps <= self.hparams.n_ctx
         self._ids = self._ids[:cache.length] + list(last)
         if not self.seen or self.seen[-1] != self._ids:
             self.seen.append(list(self._ids))
-        made = (self.queue[:steps] + [ENC.eot] * steps)[:steps]
+        made = (self.queue[:steps] + [self._pad] * steps)[:steps]
         if stop in made:
             made = made[:made.index(stop) + 1]
         self.queue = self.queue[len(made):]
@@ -38,12 +42,13 @@ class Scripted:
 
     def shown(self):
         """The text of the context of the newest reply's first step."""
-        return ENC.decode(self.seen[-1])
+        return self.enc.decode(self.seen[-1])
 
 
 def session(*replies, n_ctx=256, **settings):
-    return chat.ChatSession(Scripted(*replies, n_ctx=n_ctx), ENC, dialogue.get_style(settings.pop('style', 'name')),
-                            **{'me': 'Theo', 'answerer': 'Mara', 'length': 40} | settings)
+    style = dialogue.get_style(settings.pop('style', 'name'))
+    enc = ENC.extended(style.special_tokens)
+    return chat.ChatSession(Scripted(*replies, n_ctx=n_ctx, enc=enc), enc, style, **{'me': 'Theo', 'answerer': 'Mara', 'length': 40} | settings)
 
 
 def said(s, text):
@@ -178,6 +183,195 @@ def test_settings_that_cannot_be():
         session(temperature=-1)
 
 
+# ---- seats
+
+def test_the_people_sit_in_the_two_seats_of_the_style():
+    """The answerer in the second; whoever is named as a seat is in it."""
+    for style, (others, you), begin in (('tokens', ('<sp1>', '<sp2>'), '<bos>'), ('s', ('<s>', '</s>'), '<|endoftext|>')):
+        marks = ENC.extended(dialogue.get_style(style).special_tokens).special_tokens
+        s = session(ENC.encode(' oh dear') + [marks[others], 5, 5], ENC.encode(' and <sp1>, too') + [marks[you]], style=style)
+        assert said(s, 'hi') == 'oh dear' and said(s, 'well') == 'and <sp1>, too'
+        assert s.generator.enc.decode(s.generator.seen[0]) == f'{begin}{others} hi{you}'
+        assert s.generator.seen[0] == [marks[begin], marks[others], *ENC.encode(' hi'), marks[you]]
+        assert s.generator.shown().startswith(f'{begin}{others} hi{you} oh dear{others} well{you}')
+        assert [turn[:2] for turn in s.turns] == [('Theo', 'hi'), ('Mara', 'oh dear'), ('Theo', 'well'), ('Mara', 'and <sp1>, too')]
+        s = session(ENC.encode(' yes') + [marks[you]], style=style, me=you, answerer=others)
+        assert said(s, 'hi') == 'yes' and s.generator.enc.decode(s.generator.seen[0]) == f'{begin}{you} hi{others}'
+
+
+@pytest.mark.parametrize('style', ['tokens', 's'])
+def test_every_mark_ends_a_turn(style):
+    style = dialogue.get_style(style)
+    marks = ENC.extended(style.special_tokens).special_tokens
+    for mark in style.marks:
+        assert said(session(ENC.encode(' oh') + [marks[mark]] + ENC.encode(' no'), style=style.name), 'hi') == 'oh'
+
+
+def test_a_style_needs_its_tokens():
+    for style in ('tokens', 's'):
+        with pytest.raises(UserError, match=f'the style {style} ends turns with .*<s.*, which this vocabulary does not have: choose another --style'):
+            chat.ChatSession(Scripted(), ENC, dialogue.get_style(style), me='A', answerer='B')
+    bare = type('Bare', (), {'special_tokens': {'<s>': 1, '</s>': 2}, 'eot': None})()
+    for style in ('dialogpt', 's'):
+        with pytest.raises(UserError, match='which this vocabulary does not have'):
+            chat.ChatSession(Scripted(), bare, dialogue.get_style(style), me='A', answerer='B')
+
+
+# ---- who speaks next
+
+def talk(*speakers, style='name', script=(), **settings):
+    """A session in which each of them has said a word."""
+    s = session(*script, style=style, **{'me': None, 'answerer': None, 'seed': 1} | settings)
+    for speaker in speakers:
+        s.say(speaker, 'well')
+    return s
+
+
+def ids(style, *pieces):
+    """Texts and marks -> what a model makes."""
+    enc = ENC.extended(dialogue.get_style(style).special_tokens)
+    return [i for piece in pieces for i in ([enc.special_tokens[piece]] if piece in enc.special_tokens else enc.encode(piece))]
+
+
+END = '<|endoftext|>'
+
+
+@pytest.mark.parametrize('style, made, name', [
+    ('name', ['Lena: hi'], 'Lena'),
+    ('name', ['Lena:'], 'Lena'),
+    ('name', ['Mary Ann: hi\nTheo:'], 'Mary Ann'),
+    ('name', [r'Ann\: B\\: hi'], 'Ann: B\\'),
+    ('name', [END], ''), ('name', ['\n'], ''), ('name', ['\n\nLena: hi'], ''),
+    ('timestamp', [' Lena: hi'], 'Lena'), ('timestamp', [END], ''),
+    ('said', ['Lena said: "hi"'], 'Lena'), ('said', ['Lena says: "hi"\nTheo said: "well"'], None), ('said', [END], ''),
+    ('dialogpt', ['hello', END], 'A'), ('dialogpt', [END], ''),
+    ('tokens', ['<sp1>', ' hi'], '<sp1>'), ('tokens', ['<sp2>'], '<sp2>'), ('tokens', ['<eos>'], ''), ('tokens', ['<bos>'], ''),
+    ('s', ['<s>', ' hi'], '<s>'), ('s', ['</s>'], '</s>'), ('s', [END], ''),
+], ids=str)
+def test_who_speaks_next(style, made, name):
+    goes_on = ['('] if style == 'timestamp' and name else []            # there the model is first asked whether it does
+    s = talk(*{'dialogpt': 'AB', 'tokens': ('<sp1>', '<sp2>'), 's': ('<s>', '</s>')}.get(style, ('Theo', 'Mara')), style=style,
+             script=[*goes_on, ids(style, *made)])
+    if name is None:
+        assert s.next_speaker() == '' and s.generator.replies == []     # gibberish here and, the script being over, the end at the second look
+    else:
+        assert s.next_speaker() == name
+    assert len(s.turns) == 2                                            # looking ahead says nothing
+
+
+def test_what_the_model_sees_when_it_says_who_speaks():
+    s = talk('Theo', 'Mara', script=['Lena:'])
+    s.next_speaker()
+    assert ENC.decode(s.generator.seen[0]) == '<|endoftext|>Theo: well\nMara: well\n'
+    s = talk('Theo', style='timestamp', script=[' Lena:'], last_time=0)
+    s.next_speaker()
+    assert ENC.decode(s.generator.seen[0]) == f'<|endoftext|>({chat.DAY}) Theo: well\n({chat.DAY + 5000 + 50 * 4})'
+    s = talk('<sp2>', style='tokens', script=[ids('tokens', '<sp1>')])
+    s.next_speaker()
+    assert s.generator.shown().startswith('<bos><sp2> well')
+
+
+def test_only_those_who_are_asked():
+    s = talk('Theo', 'Mara', script=['Lena: hi', 'Jonas: hi', 'Theo: hi'])
+    assert s.next_speaker(['Theo', 'Mara']) == 'Theo'                   # at the third attempt
+    drawn = set()
+    for seed in range(20):
+        s = talk('Theo', 'Mara', script=['Lena: hi'] * 4, seed=seed)
+        drawn.add(s.next_speaker(['Theo', 'Mara', 'Priya']))
+        assert s.generator.replies == []
+    assert drawn == {'Theo', 'Priya'}                                   # not who spoke last
+    s = talk('Theo', 'Mara', script=['Lena: hi'] * 4)
+    assert s.next_speaker(['Mara']) == ''                               # nobody is left
+    assert talk(script=['Lena: hi'] * 4).next_speaker(['Mara']) == 'Mara'
+    assert talk('Theo', 'Mara', script=['Lena: hi'] * 4).next_speaker([]) == ''
+    same = [talk('Theo', script=['Lena: hi'] * 4, seed=5).next_speaker([str(i) for i in range(50)]) for _ in range(5)]
+    assert len(set(same)) == 1
+
+
+def test_a_header_that_never_ends_is_none():
+    s = talk('Theo', 'Mara', script=['so ' * 99] * 4)
+    assert s.next_speaker() == '' and s.generator.replies == []
+    assert max(map(len, s.generator.seen)) < len(s.generator.seen[0]) + chat.HEADER
+    for style, marks in (('tokens', ('<sp1>', '<sp2>')), ('s', ('<s>', '</s>'))):       # of two seats the other one is next
+        s = talk(*marks, style=style, script=[ids(style, 'so ' * 99)] * 4)
+        assert s.next_speaker() == marks[0]
+
+
+def test_a_conversation_has_two_turns():
+    """An end before is no answer; where the model insists, somebody is drawn from those asked for."""
+    for style, first, end in (('name', 'Theo', [END]), ('name', 'Theo', ['\n']), ('tokens', '<sp1>', ['<eos>']), ('s', '<s>', [END]), ('dialogpt', 'A', [END])):
+        made = ids(style, *end)
+        people = dialogue.get_style(style).speakers or ('Theo', 'Mara')
+        assert talk(style=style, script=[made] * 4).next_speaker(people) in people
+        assert talk(first, style=style, script=[made] * 4).next_speaker(people) == people[1]
+        assert talk(first, people[1], style=style, script=[made]).next_speaker(people) == ''
+
+
+@pytest.mark.parametrize('style', ['name', 'timestamp'])
+@pytest.mark.parametrize('n_ctx, length', [(20, 1), (20, 2), (32, 1), (32, 8), (64, 1), (64, 16), (256, 1)])
+def test_there_is_room_for_a_header_however_much_was_said(style, n_ctx, length):
+    s = talk(style=style, script=[' so' * 99] * 400, n_ctx=n_ctx, length=length, last_time=1349680884843)
+    for i in range(20):
+        s.next_speaker(['Theo', 'Mara'])
+        s.say('Theo', 'the bus was late again ' * (i % 3))
+
+
+# ---- among themselves
+
+def improvised(s, *arguments, **settings):
+    return [(speaker, ''.join(words)) for speaker, words in s.improvise(*arguments, **settings)]
+
+
+def test_a_conversation_among_themselves():
+    s = session('Lena: up?', ' Up early?\nTheo:', 'Theo: yes', ' Yes.\n And you\nX', 'Lena: x', ' Tea!\n', [ENC.eot], me=None, answerer=None)
+    assert improvised(s) == [('Lena', 'Up early?'), ('Theo', 'Yes.\nAnd you'), ('Lena', 'Tea!')]
+    assert ENC.decode(s.generator.seen[-1]) == '<|endoftext|>Lena: Up early?\nTheo: Yes.\n And you\nLena: Tea!\n'
+    assert [turn[:2] for turn in s.turns] == [('Lena', 'Up early?'), ('Theo', 'Yes.\nAnd you'), ('Lena', 'Tea!')]
+
+
+def test_a_header_that_the_model_wrote_itself_is_not_read_again():
+    s = session('Lena: up?', ' Up early?\nTheo:', me=None, answerer=None)
+    s.say('Theo', 'a word in front')
+    improvised(s, length=len(s._ids[0]) + 1)
+    assert s.generator.prefilled[:2] == [len(s._ids[0]), 0]             # <|endoftext|> and the turn but for its last token, which decode takes; nothing
+
+
+def test_among_the_seats_themselves():
+    marks = ids('tokens', '<sp2>', '<sp1>', '<sp2>')
+    s = session(marks[:1], ids('tokens', ' hi', '<sp1>'), marks[1:2], ids('tokens', ' ho', '<eos>'), ids('tokens', '<eos>'), style='tokens', me=None, answerer=None)
+    assert improvised(s) == [('<sp2>', 'hi'), ('<sp1>', 'ho')]
+    s = session('hi', ids('dialogpt', 'hi', END), 'ho', ids('dialogpt', 'ho', END), [ENC.eot], style='dialogpt', me=None, answerer=None)
+    assert improvised(s) == [('A', 'hi'), ('B', 'ho')]
+
+
+def test_it_ends_with_so_many_tokens():
+    turn = len(ENC.encode('A: well\n'))
+    for length, turns in ((1, 1), (turn, 1), (turn + 1, 2), (3 * turn, 3), (3 * turn + 1, 4)):
+        s = session(*['A: x', ' well\n'] * 10, me=None, answerer=None)
+        assert improvised(s, length=length) == [('A', 'well')] * turns
+
+
+def test_people_who_say_nothing_end_it():
+    s = session(*(['A: x'] + ['\n'] * chat.ATTEMPTS) * 10, me=None, answerer=None)
+    assert improvised(s) == [('A', '')] * chat.ATTEMPTS and s.turns == []
+    s = session('A: x', *['\n'] * 4, 'B: x', ' hm\n', *['A: x', *['\n'] * 4] * 4, me=None, answerer=None)
+    assert improvised(s) == [('A', ''), ('B', 'hm')] + [('A', '')] * 4  # a word in between starts the count anew
+
+
+def test_time_goes_on_and_begins_a_day_behind_the_training_data():
+    s = session(*['A: x', ' well, well\n', 'B: x', ' hm\n'] * 3, me=None, answerer=None, last_time=1349680884843)
+    s.say('A', 'once upon a time')
+    improvised(s)
+    times = [turn.time for turn in s.turns]
+    assert times[0] == 1349680884843 + 24 * 3600 * 1000 and len(times) == 7
+    assert [later - sooner for sooner, later in zip(times, times[1:])] == [5000 + 50 * len(turn.text) for turn in s.turns[:-1]]      # to read it
+    s.say('B', 'ten chars.')
+    assert s.turns[-1].time - times[-1] == 5000 + 50 * len('hm') + 150 * 10
+    before = int(time.time() * 1000)
+    assert before <= session().next_time() <= int(time.time() * 1000)   # without training data's: now
+    assert session(last_time=-5).next_time() == chat.DAY - 5
+
+
 # ---- with a real model
 
 @pytest.fixture(scope='module')
@@ -208,3 +402,21 @@ def test_reusing_the_cache_changes_nothing(tiny):
         fresh.first = s.first
         assert ''.join(fresh.answer()) == s.turns[-1].text
     assert s.first > 0                                                  # the window slid on the way
+
+
+def test_a_typed_model_sees_the_same_from_the_cache_as_anew():
+    """Turn by turn with looks ahead in between, against a session that reads all of it at once."""
+    hparams = model.HParams(n_vocab=2052, n_ctx=64, n_embd=32, n_head=4, n_layer=2, type_tokens=(2049, 2050))
+    params, enc = rough_params(hparams, 2, 0.2), ENC.extended(dialogue.get_style('tokens').special_tokens)
+    params['wpe'].assign_add(np.random.default_rng(2).standard_normal([64, 32], np.float32))    # or it would say one word over and over
+    params['ln_f']['b'].assign(np.zeros(32))
+    generator = sample.Generator(hparams, params)
+    s, fresh = (chat.ChatSession(generator, enc, dialogue.get_style('tokens'), me='Theo', answerer='Mara', length=8, temperature=0) for _ in range(2))
+    for text in ('hi', 'how are you?', 'ok'):
+        s.say('Theo', text)
+        s.next_speaker()
+        assert ''.join(s.answer())
+    for turn in s.turns[:-1]:
+        fresh.say(*turn[:2])
+    fresh.first = s.first
+    assert ''.join(fresh.answer()) == s.turns[-1].text

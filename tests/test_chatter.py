@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from conftest import ROOT, fails_clearly, run_script
 @pytest.fixture(scope='module')
 def run_folder(demo_models, tmp_path_factory):
     """A folder of runs with `r`: a tiny model that was trained on Theo and Mara."""
-    import shutil
     runs = tmp_path_factory.mktemp('runs')
     shutil.copytree(os.path.join(demo_models, 'tiny'), runs / 'r')
     (runs / 'r' / 'dialogue.json').write_text(json.dumps({'style': 'name', 'speakers': ['Mara', 'Theo', 'Jürgen']}), encoding='utf-8')
@@ -53,6 +53,25 @@ def test_nothing_in_a_message_reaches_the_terminal_raw(run_folder):
     assert 'were left out)' in result.stdout
 
 
+def opened(folder, monkeypatch, known, *flags):
+    """The session that chatter.py would hold with a run of this dialogue.json."""
+    import chatter as script
+    (folder / 'dialogue.json').write_text(json.dumps(known), encoding='utf-8')
+    monkeypatch.setattr(sys, 'argv', ['chatter.py', *flags])
+    return script.open_session(script.parse_arguments(), str(folder))
+
+
+@pytest.mark.parametrize('learnt, flags, me, answerer', [
+    (None, [], 'Theo', 'Mara'), ('Theo', [], 'Mara', 'Theo'), ('Jürgen', [], 'Mara', 'Jürgen'), ('Jürgen', ['--as', 'Theo'], 'Jürgen', 'Theo'),
+    ('Jürgen', ['--me', 'Jürgen'], 'Jürgen', 'Mara'), ('Jürgen', ['--me', 'Theo'], 'Theo', 'Jürgen'), ('Mara', ['--me', 'Nobody'], 'Nobody', 'Mara')], ids=str)
+def test_whoever_was_learnt_answers(demo_models, tmp_path, monkeypatch, learnt, flags, me, answerer):
+    shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'r')
+    known = {'style': 'name', 'speakers': ['Mara', 'Theo', 'Jürgen'], 'last_time': 1349680884843} | ({'learnt': learnt} if learnt else {})
+    session = opened(tmp_path / 'r', monkeypatch, known, *flags)
+    assert (session.me, session.answerer) == (me, answerer)
+    assert session.next_time() == 1349680884843 + 24 * 3600 * 1000      # a day behind what was learnt
+
+
 def test_old_turns_leave_and_the_user_is_told(run_folder):
     result = chatter(run_folder, stdin='the bus was late again\n' * 9)
     assert re.search(r'\(the model no longer sees the first \d+ turns: its 64 tokens are full\)', result.stdout)
@@ -75,23 +94,25 @@ def test_ctrl_c_stops_the_reply_and_keeps_the_chat(run_folder):
     os.close(slave)
     screen = ''
 
-    def until(text, seconds=60):
+    def until(text, seconds=60, interrupting=False):
+        """Read until `text` comes. interrupting: by Ctrl-C every other second, as a signal in the moment before a prompt waits is lost."""
         nonlocal screen
-        end = time.monotonic() + seconds
+        end, next_signal = time.monotonic() + seconds, time.monotonic()
         while text not in screen:
             assert time.monotonic() < end, screen
+            if interrupting and time.monotonic() >= next_signal:
+                process.send_signal(signal.SIGINT)
+                next_signal += 2
             if select.select([master], [], [], 0.2)[0]:
                 screen += os.read(master, 4096).decode(errors='replace')
 
     try:
         until('Theo: ')
-        process.send_signal(signal.SIGINT)                              # at the prompt: no harm
-        until('ends the chat)')
+        until('ends the chat)', interrupting=True)                      # at the prompt: no harm
         os.write(master, b'hello\n')
         until('Mara: ')
-        process.send_signal(signal.SIGINT)                              # while it answers
         screen = ''
-        until('Theo: ')
+        until('Theo: ', interrupting=True)                              # while it answers
         os.write(master, b'still there?\n')
         until('Mara: ')
         os.write(master, b'/quit\n')

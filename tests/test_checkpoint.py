@@ -1,4 +1,5 @@
 """Weights in and out, against TensorFlow 1's own Saver: folders of OpenAI's, of the forks, of ours; damage; kill -9."""
+import json
 import os
 import random
 import shutil
@@ -225,6 +226,34 @@ def test_the_vocabulary_is_copied_and_a_folder_onto_itself_is_left(tmp_path):
     checkpoint.copy_vocabulary(str(tmp_path / 'run'), str(tmp_path / 'run'))
     assert names(tmp_path / 'run') == ['encoder.json', 'vocab.bpe']
     assert (tmp_path / 'run' / 'encoder.json').read_text() == '{"a": 0}'
+
+
+def test_the_vocabulary_of_a_run_has_its_special_tokens(tmp_path):
+    for name in ('model', 'run'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'model' / 'encoder.json').write_text('{"a": 0}')
+    (tmp_path / 'model' / 'vocab.bpe').write_text('#version: 0.2\n')
+    model_folder, run = str(tmp_path / 'model'), str(tmp_path / 'run')
+    for folder in (model_folder, run):                                  # at the first save and the next
+        checkpoint.copy_vocabulary(folder, run, {'<s>': 1, '</s>': 2})
+        assert json.loads((tmp_path / 'run' / 'encoder.json').read_text()) == {'a': 0, '<s>': 1, '</s>': 2}
+    written = os.stat(tmp_path / 'run' / 'encoder.json').st_mtime_ns
+    checkpoint.copy_vocabulary(run, run, {'<s>': 1})                    # a run that goes on: it has them
+    assert os.stat(tmp_path / 'run' / 'encoder.json').st_mtime_ns == written
+    checkpoint.copy_vocabulary(run, run, {'<bos>': 3})
+    assert json.loads((tmp_path / 'run' / 'encoder.json').read_text()) == {'a': 0, '<s>': 1, '</s>': 2, '<bos>': 3}
+    assert (tmp_path / 'model' / 'encoder.json').read_text() == '{"a": 0}'
+    checkpoint.copy_vocabulary(model_folder, run)                       # made anew, from the model
+    assert (tmp_path / 'run' / 'encoder.json').read_text() == '{"a": 0}'
+
+
+def test_no_dialogue_takes_the_note_of_one_away(tmp_path):
+    known = {'style': 'name', 'speakers': ['Mära'], 'learnt': 'Mära', 'last_time': 5}
+    checkpoint.write_dialogue(str(tmp_path), known)
+    assert checkpoint.read_dialogue(str(tmp_path)) == known and 'Mära' in (tmp_path / 'dialogue.json').read_text(encoding='utf-8')
+    for _ in range(2):
+        checkpoint.write_dialogue(str(tmp_path), None)
+        assert os.listdir(tmp_path) == [] and checkpoint.read_dialogue(str(tmp_path)) is None
 
 
 # ---- what does not fit, what is damaged

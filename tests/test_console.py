@@ -2,6 +2,7 @@
 import argparse
 import errno
 import os
+import sys
 
 import pytest
 from conftest import VALIDATION, fails_clearly, run_script
@@ -53,6 +54,30 @@ def test_ranges(kind, good, bad):
     assert kind(good) == float(good)
     with pytest.raises(argparse.ArgumentTypeError, match='out of range'):
         kind(bad)
+
+
+@pytest.mark.parametrize('words, given', [
+    ([], (None, False)), (['--with', 'Mara'], ('Mara', False)), (['--with=Mara'], ('Mara', False)), (['--with=a=b'], ('a=b', False)), (['--with_', 'x'], ('x', False)),
+    (['--with', 'with', '--plain'], ('with', True)), (['--noplain', '--with', 'for'], ('for', False))], ids=str)
+def test_a_flag_may_be_a_word_of_python(monkeypatch, words, given):
+    """--with reaches the argument with_, which cannot be called `with`; a value of that name stays."""
+    got = []
+
+    def function(with_=None, plain=False):
+        got.append((with_, plain))
+
+    monkeypatch.setattr(sys, 'argv', ['script.py', *words])
+    with pytest.raises(SystemExit) as stop:
+        console.run_fire(function, texts=())
+    assert not stop.value.code and got == [given]
+
+
+@pytest.mark.parametrize('word, told', [('--wth', '--wth, did you mean --with'), ('--for', '--for'), ('--within=3', '--within')])
+def test_unknown_flags_are_told_before_anything_runs(monkeypatch, capsys, word, told):
+    monkeypatch.setattr(sys, 'argv', ['script.py', word])
+    with pytest.raises(SystemExit) as stop:
+        console.run_fire(lambda with_=None: 1 / 0, texts=('with_',))
+    assert stop.value.code == 2 and f'there is no flag {told}' in capsys.readouterr().err
 
 
 def test_tensorflow_starts_in_silence_and_speaks_when_asked():

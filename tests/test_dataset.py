@@ -18,7 +18,7 @@ from test_encoder import encoder_that_joins, printable_bytes
 
 from src import dataset, dialogue, encoder
 from src.console import UsageError, UserError
-from src.dataset import Batches, Corpus, Sampler, load_corpus, load_dataset, read_npz, read_text, write_npz
+from src.dataset import Batches, Corpus, Sampler, TurnSampler, load_corpus, load_dataset, read_npz, read_text, write_npz
 
 MIB = 1 << 20
 EOT = 2047                                              # the demo vocabulary's <|endoftext|>
@@ -383,6 +383,25 @@ def test_speakers_are_counted_over_all_files_and_blocks(tmp_path, enc, monkeypat
     assert dataset.ranked(corpus.dialogue) == ['B', 'A', 'C']
 
 
+def test_the_last_time_is_the_newest_of_all_texts(tmp_path, enc):
+    for name, times in (('a', (7, 5)), ('b', (9, 8)), ('c', (1, 2))):
+        write(tmp_path / f'{name}.txt', ''.join(f'({times[i % 2]}) {"AB"[i % 2]}: x\n' for i in range(8)))
+    write_npz(str(tmp_path / '0.npz'), Corpus(enc, str(tmp_path / 'b.txt')))
+    assert [loaded.dialogue['last_time'] for loaded in (load_corpus(enc, str(tmp_path / path)) for path in ('*.txt', '[0a].*', 'a.txt', 'c.txt'))] == [9, 9, 7, 2]
+
+
+@pytest.mark.parametrize('combine', [1, 50000])
+def test_a_text_does_not_go_on_with_the_last_ones_turn(tmp_path, enc, combine):
+    """What stands in front of a text's first header is nobody's, in a chunk of its own or behind another text."""
+    write(tmp_path / 'a.txt', 'A: x\nB: y\n' * 9)
+    write(tmp_path / 'b.txt', 'lost words\n' + 'B: y\nA: x\n' * 9)
+    loaded = load_corpus(enc, str(tmp_path), combine)
+    assert len(loaded.chunks) == (2 if combine == 1 else 1)
+    ids, owners = np.concatenate(loaded.chunks), np.concatenate(loaded.owners)
+    assert enc.decode(ids[owners == 0]).replace('<|endoftext|>', '') == 'lost words\n'
+    assert enc.decode(ids[owners == 2]) == ' y\n' * 18
+
+
 def test_a_mixture_of_styles_is_no_dialogue(tmp_path, enc):
     write(tmp_path / 'a.txt', TALK * 5)
     write(tmp_path / 'b.txt', 'A long story.\nOnce upon a time\nthere was\n' * 5)
@@ -600,6 +619,128 @@ def test_owners_that_cannot_be(tmp_path, enc):
     assert lists(load_corpus(enc, path).owners) == [[0, 0, 0]]
 
 
+def test_members_of_any_name_beside_a_dialogue(tmp_path, enc):
+    """Owners belong to the arr_ of their number alone; tokens under another name are nobody's."""
+    note = np.frombuffer(json.dumps({'style': 'name', 'speakers': ['A', 'B'], 'turns': [1, 1]}).encode(), np.uint8)
+    np.savez(tmp_path / 'a.npz', more=np.array([1, 2]), arr_0=np.arange(3), owners_0=np.array([-1, 1, -2]), dialogue=note)
+    loaded = load_corpus(enc, str(tmp_path / 'a.npz'))
+    assert dict(zip(map(len, loaded.chunks), lists(loaded.owners))) == {2: [0, 0], 3: [-1, 1, -2]}
+
+
+def test_owners_without_a_dialogue_are_chunks_like_any_other(tmp_path, enc):
+    np.savez(tmp_path / 'a.npz', arr_0=np.arange(3), owners_0=np.array([1, 1]))
+    assert lists(load_dataset(enc, str(tmp_path / 'a.npz'))) == [[0, 1, 2], [1, 1]]
+
+
+def test_speakers_of_several_npz_are_numbered_as_one_corpus(tmp_path, enc):
+    for name, text in (('1', 'A: x\nB: y\n' * 3), ('2', 'B: x\nC: y\nC: z\n' * 2), ('3', 'C: x\nA: y\n' * 2)):
+        text_file = write(tmp_path / 'text.txt', text)
+        if name == '3':
+            os.rename(text_file, tmp_path / '3.txt')
+        else:
+            write_npz(str(tmp_path / f'{name}.npz'), Corpus(enc, text_file))
+    for name in ('1', '2'):                             # in several chunks their turns are counted once
+        with np.load(tmp_path / f'{name}.npz') as npz:
+            halves = {f'{kind}_{i}': half for kind in ('arr', 'owners') for i, half in enumerate(np.split(npz[f'{kind}_0'], [5]))}
+            np.savez(tmp_path / f'{name}.npz', **halves, dialogue=npz['dialogue'])
+    if os.path.exists(tmp_path / 'text.txt'):
+        os.remove(tmp_path / 'text.txt')
+    loaded = load_corpus(enc, str(tmp_path))
+    assert loaded.dialogue == {'style': 'name', 'speakers': ['A', 'B', 'C'], 'turns': [5, 5, 6]}
+    for ids, owners in zip(loaded.chunks, loaded.owners):
+        for name, number in (('A', 1), ('B', 2), ('C', 3)):
+            assert set(enc.decode(ids[owners == -number])) <= set(name + ':')
+
+
+@pytest.mark.parametrize('others', [[], ['<a>', '<b>', '<c>', '<d>']], ids=['smaller', 'other ids'])
+def test_special_tokens_of_another_vocabulary_are_named(tmp_path, enc, gpt2, others):
+    path = str(tmp_path / 'a.npz')
+    write_npz(path, Corpus(gpt2 if not others else enc, write(tmp_path / 'a.txt', '<bos> <sp1> hi <sp2> ho <eos>\n' * 3)))
+    with pytest.raises(UserError, match='<bos> is token (50257|2048) there and (2048|2052) in this vocabulary; .*--model_name'):
+        load_corpus(enc.extended(others), path)
+
+
+def test_special_tokens_that_a_vocabulary_has_keep_their_ids(tmp_path, enc):
+    grown = enc.extended(['<sp2>', '<eos>', '<sp1>', '<bos>'])
+    loaded = load_corpus(grown, write(tmp_path / 'a.txt', '<bos> <sp1> hi <sp2> ho <eos>\n' * 3))
+    assert loaded.enc.n_vocab == 2052 and loaded.chunks[0][[0, 1]].tolist() == [2051, 2050]
+    path = str(tmp_path / 'a.npz')
+    write_npz(path, Corpus(grown, str(tmp_path / 'a.txt')))
+    assert lists(load_corpus(grown, path).chunks) == lists(loaded.chunks)
+
+
+# ---- whose words are learnt
+
+THREE = [('Theo', 'hi'), ('Mara', 'good day'), ('Theo', 'ok')]
+ROW = [('Mara', 'a'), ('Mara', 'b'), ('Theo', 'c'), ('Theo', 'd')]      # where a style knows names, turns in a row stay turns
+
+
+def marked(enc, ids, counts):
+    """The text with what is learnt in brackets."""
+    return ''.join((' [' if on else '] ') * (on != before) + enc.decode([i]) for i, on, before in zip(ids, counts, [False, *counts])).replace(' [', '[').replace('] ', ']') + ']' * bool(counts[-1])
+
+
+@pytest.mark.parametrize('style, who, talk, expected', [
+    ('name', 'Mara', THREE, 'Theo: hi\nMara:[ good day\nTheo]: ok\n<|endoftext|>'),
+    ('name', 'Theo', THREE, 'Theo:[ hi\nMara]: good day\nTheo:[ ok\n<|endoftext|>]'),
+    ('name', 'replies', THREE, 'Theo: hi\nMara:[ good day\nTheo]:[ ok\n<|endoftext|>]'),
+    ('name', 'Mara', ROW, 'Mara:[ a\nMara]:[ b\nTheo]: c\nTheo: d\n<|endoftext|>'),
+    ('name', 'replies', ROW, 'Mara: a\nMara:[ b\nTheo]:[ c\nTheo]:[ d\n<|endoftext|>]'),
+    ('timestamp', 'Mara', THREE, '(1) Theo: hi\n(2) Mara:[ good day\n(]3) Theo: ok\n<|endoftext|>'),
+    ('said', 'Mara', THREE, 'Theo said: "hi"\nMara said:[ "good day"\nTheo] said: "ok"\n<|endoftext|>'),
+    ('dialogpt', 'B', THREE, 'hi<|endoftext|>[good day<|endoftext|>]ok<|endoftext|><|endoftext|>'),
+    ('dialogpt', 'A', THREE, '[hi<|endoftext|>]good day<|endoftext|>[ok<|endoftext|><|endoftext|>]'),
+    ('dialogpt', 'replies', THREE, 'hi<|endoftext|>[good day<|endoftext|>ok<|endoftext|><|endoftext|>]'),
+    ('tokens', '<sp2>', THREE, '<bos><sp1> hi<sp2>[ good day<sp1>] ok<eos>'),
+    ('tokens', 'replies', THREE, '<bos><sp1> hi<sp2>[ good day<sp1>][ ok<eos>]'.replace('][', '')),
+    ('s', '</s>', THREE, '<s> hi</s>[ good day<s>] ok<|endoftext|>'),
+    ('s', '<s>', THREE, '<s>[ hi</s>] good day<s>[ ok<|endoftext|>]'),
+], ids=str)
+def test_learnt_by_hand(tmp_path, enc, style, who, talk, expected):
+    """Words and what ends them, with the first token behind; of three conversations alike."""
+    style = dialogue.get_style(style)
+    talk = dialogue.seated(dialogue.Conversation([dialogue.Turn(*turn, i) for i, turn in enumerate(talk, 1)]), style, you='Mara')
+    loaded = load_corpus(enc, write(tmp_path / 'a.txt', style.render(talk) * 3))
+    [ids], [owners] = loaded.chunks, loaded.owners
+    counts = dataset.learnt(owners, who, loaded.dialogue['speakers'])
+    assert counts.dtype == bool
+    third = len(ids) // 3
+    for start in (0, third, 2 * third):
+        assert marked(loaded.enc, ids[start:start + third].tolist(), counts[start:start + third].tolist()) == expected
+    assert not (set(dataset.Turns(owners).starts[dataset.Turns(owners).opens] % third) - {int(style.name == 'tokens')})
+
+
+def test_learnt_of_a_chunk_without_turns():
+    for owners in ([], [0], [0, 0, 0], [-1], [-1, -1]):
+        for who in ('A', 'replies'):
+            assert not dataset.learnt(np.array(owners, np.int32), who, ['A']).any()
+
+
+def test_who_learns_must_be_there(tmp_path, enc):
+    loaded = load_corpus(enc, write(tmp_path / 'a.txt', TALK * 3))
+    with pytest.raises(UserError, match='nobody in the dataset is called mara; there are Mara, Theo'):
+        loaded.sampler(learn_from='mara')
+    plain = load_corpus(enc, write(tmp_path / 'b.txt', 'Just a text, nothing else.'))
+    with pytest.raises(UserError, match='--learn_from needs to know who speaks, .*plain text.*encode.py'):
+        plain.sampler(learn_from='replies')
+    with pytest.raises(UserError, match='--windows turns needs to know who speaks'):
+        plain.sampler(windows='turns')
+    assert plain.sampler().counts is None and loaded.sampler().counts is None
+    for windows, kind in (('tokens', Sampler), ('turns', TurnSampler)):
+        assert type(loaded.sampler(windows=windows)) is kind
+        sampler = loaded.sampler(1, windows, 'Theo', 2)
+        assert type(sampler) is kind and sampler.counts[0].sum() == len(enc.encode(' hey\n') + [0]) * 3 and getattr(sampler, 'max_turns', 2) == 2
+
+
+def test_ranked_and_remembered():
+    known = {'style': 'name', 'speakers': ['A', 'B', 'C', 'D'], 'turns': [2, 5, 2, 9], 'last_time': 7, 'special_tokens': {}}
+    assert dataset.ranked(known) == ['D', 'B', 'A', 'C']                # as many turns: whoever came first
+    assert dataset.remembered(known, 'B') == {'style': 'name', 'speakers': ['D', 'B', 'A', 'C'], 'learnt': 'B', 'last_time': 7}
+    assert dataset.remembered(known, 'replies') == dataset.remembered(known) == {'style': 'name', 'speakers': ['D', 'B', 'A', 'C'], 'last_time': 7}
+    seats = {'style': 's', 'speakers': ['<s>', '</s>'], 'turns': [9, 1]}
+    assert dataset.remembered(seats) == {'style': 's', 'speakers': ['</s>', '<s>']}           # of two seats the second is you
+
+
 # ---- the sampler
 
 def test_every_start_is_equally_likely():
@@ -636,6 +777,187 @@ def test_what_the_sampler_says_of_the_dataset():
         Sampler([np.array([1]), np.array([2])])
     with pytest.raises(UserError, match='has 0 tokens, too few'):
         Sampler([])
+
+
+def test_slices_in_which_nothing_is_learnt_are_passed_over():
+    """Of the slices of 3, those count whose second or third token is learnt: the first has no position that predicts it."""
+    counts = np.array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0], bool)
+    sampler = Sampler([np.arange(100, 110)], seed=0, counts=[counts])
+    drawn = collections.Counter()
+    for _ in range(4000):
+        tokens, on = sampler.example(3)
+        assert (on == counts[tokens - 100]).all()
+        drawn[int(tokens[0])] += 1
+    assert set(drawn) == {103, 104}
+    assert abs(drawn[103] - 2000) < 4 * 32              # 4 standard deviations
+    tokens, on = Sampler([np.arange(5)], seed=0).example(3)
+    assert len(tokens) == 3 and on.tolist() == [True] * 3
+
+
+def test_the_counts_of_chunks_too_short_go_with_them():
+    sampler = Sampler([np.array([7]), np.array([8, 9])], seed=0, counts=[np.array([True]), np.array([False, True])])
+    assert [array.tolist() for array in sampler.example(5)] == [[8, 9], [False, True]]
+
+
+def test_nothing_to_learn():
+    with pytest.raises(UserError, match='nothing in the dataset is to be learnt: choose another --learn_from'):
+        Sampler([np.arange(5)], counts=[np.array([True, False, False, False, False])])
+    rare = np.zeros(10 ** 6, bool)
+    rare[-1] = True
+    sampler = Sampler([np.arange(10 ** 6)] * 40, seed=0, counts=[rare] + [np.zeros(10 ** 6, bool)] * 39)
+    with pytest.raises(UserError, match='windows of 2 tokens hardly ever have a word to learn.*--windows turns'):
+        sampler.example(2)
+
+
+# ---- windows of whole turns
+
+def laid_out(chunks, front):
+    """[[[(speaker, tokens of the header, tokens of the words)]]] -> owners of each chunk, with nobody's token behind each conversation
+    and, where `front`, one before the first; and [(chunk, [(start, stop) of each turn])], a conversation each."""
+    owners, talks = [], []
+    for i, conversations in enumerate(chunks):
+        row = [0] * front
+        for turns in conversations:
+            places = []
+            for speaker, header, words in turns:
+                places.append((len(row), len(row) + header + words))
+                row += [-speaker] * header + [speaker] * words
+            talks.append((i, places))
+            row.append(0)
+        owners.append(np.array(row, np.int32))
+    return owners, talks
+
+
+def expected_window(places, t, length, max_turns):
+    """One step at a time: the reply and the token behind it, then turn for turn what still fits."""
+    stop = places[t][1] + 1                             # somebody's or nobody's, there is always one here
+    first = t
+    if stop - places[t][0] > length:
+        return places[t][0], places[t][0] + length
+    while first > 0 and stop - places[first - 1][0] <= length and (max_turns == 0 or t - (first - 1) <= max_turns):
+        first -= 1
+    start = places[first][0]
+    if first == 0 and start > 0 and stop - start < length:
+        start -= 1
+    return start, stop
+
+
+named_turns = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 6))
+conversations = st.lists(st.one_of(
+    st.lists(named_turns, min_size=1, max_size=6),
+    st.lists(st.integers(2, 6), min_size=1, max_size=6).map(lambda words: [(1 + i % 2, 0, n) for i, n in enumerate(words)])), min_size=1, max_size=4)      # dialogpt: a word and <|endoftext|>
+
+
+class Chosen:
+    """A random generator that draws what it is told to."""
+
+    def __init__(self, index):
+        self.index = index
+
+    def integers(self, n):
+        assert 0 <= self.index < n
+        return self.index
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(chunks=st.lists(conversations, min_size=1, max_size=3), front=st.booleans(), length=st.integers(2, 40), max_turns=st.integers(0, 3), who=st.integers(0, 3))
+def test_windows_of_turns_against_brute_force(chunks, front, length, max_turns, who):
+    """Every reply (of `who`, where that is not 0) is one example, and its window is what a walk over the turns finds."""
+    owners, talks = laid_out(chunks, front)
+    ids = [1000 * i + np.arange(len(row)) for i, row in enumerate(owners)]
+    counts = [dataset.learnt(row, 'ABC'[who - 1], 'ABC') for row in owners] if who else None
+    wanted = [(i, places, t) for i, places in talks for t in range(len(places)) if (owners[i][places[t][1] - 1] == who if who else t > 0)]
+    if not wanted:
+        with pytest.raises(UserError, match='nothing in the dataset is to be learnt' if who else 'no conversation in the dataset has a reply: .*--windows tokens'):
+            TurnSampler(ids, owners, 0, counts, max_turns)
+        return
+    sampler = TurnSampler(ids, owners, 0, counts, max_turns)
+    assert len(sampler) == len(wanted)
+    assert sampler.longest == 2 + max(places[-1][1] - places[0][0] for _, places in talks)
+    for index, (i, places, t) in enumerate(wanted):
+        sampler.rng = Chosen(index)
+        assert sampler.place(length) == (i, *expected_window(places, t, length, max_turns))
+        start, stop = expected_window(places, t, length, max_turns)
+        if who == 0:
+            tokens, on = sampler.example(length)
+            assert tokens.tolist() == ids[i][start:stop].tolist() and len(tokens) <= length and on.all()
+            assert (owners[i][start + 1:stop - 1] != 0).all()           # nobody's tokens only at its ends: one conversation
+
+
+def test_chunks_that_end_in_a_turn_and_chunks_of_one_token():
+    """The last turn has no token behind it; a chunk of one token has none to learn, and its owners go with it."""
+    chunks = [np.array([7]), np.array([10, 11, 12, 13, 14]), np.array([8])]
+    owners = [np.array([2]), np.array([-1, 1, -2, 2, 2]), np.array([-1])]
+    sampler = TurnSampler(chunks, owners, seed=0)
+    assert len(sampler) == 1 and sampler.total_size == 7 and [array.tolist() for array in sampler.example(9)] == [[10, 11, 12, 13, 14], [True] * 5]
+    assert sampler.example(4)[0].tolist() == [12, 13, 14] and sampler.place(2) == (0, 2, 4)
+
+
+TWO = ('Theo: hi\nMara: good day\nTheo: ok\nMara: tea?\n', 'Mara: up?\nTheo: yes, and long awake, thank you very much\n')
+
+
+@pytest.fixture(scope='module')
+def two(enc, tmp_path_factory):
+    return load_corpus(enc, write(tmp_path_factory.mktemp('two') / 'a.txt', '\n'.join(TWO) + '\n'))
+
+
+def windows(loaded, length, n=60, **settings):
+    sampler = loaded.sampler(0, 'turns', **settings)
+    return {loaded.enc.decode(sampler.example(length)[0]) for _ in range(n)}
+
+
+def test_windows_of_turns_by_hand(two):
+    """The first conversation has nothing in front of it; each window ends with the token by which the turn is seen to end."""
+    assert windows(two, 64) == {'Theo: hi\nMara: good day\nTheo', 'Theo: hi\nMara: good day\nTheo: ok\nMara', 'Theo: hi\nMara: good day\nTheo: ok\nMara: tea?\n<|endoftext|>',
+                                '<|endoftext|>' + TWO[1] + '<|endoftext|>'}
+    assert windows(two, 64, max_turns=1) == {'Theo: hi\nMara: good day\nTheo', 'Mara: good day\nTheo: ok\nMara', 'Theo: ok\nMara: tea?\n<|endoftext|>', '<|endoftext|>' + TWO[1] + '<|endoftext|>'}
+    assert windows(two, 64, learn_from='Mara') == {'Theo: hi\nMara: good day\nTheo', 'Theo: hi\nMara: good day\nTheo: ok\nMara: tea?\n<|endoftext|>', '<|endoftext|>Mara: up?\nTheo'}
+
+
+def test_a_turn_longer_than_the_window_is_cut_at_its_end(two, enc):
+    long = enc.decode(enc.encode('Theo: yes, and long awake, thank you very much\n')[:8])
+    assert windows(two, 8, learn_from='Theo') == {'Theo: hi\nMara', 'Theo: ok\nMara', long}
+
+
+def test_each_reply_is_equally_likely():
+    owners, _ = laid_out([[[(1, 1, 2), (2, 1, 1), (1, 1, 30)], [(2, 1, 4), (1, 2, 1)]], [[(1, 1, 1)] * 8]], True)
+    sampler = TurnSampler([np.arange(len(row)) for row in owners], owners, seed=0)
+    drawn = collections.Counter((i, stop) for i, _, stop in (sampler.place(64) for _ in range(10000)))
+    assert len(drawn) == len(sampler) == 2 + 1 + 7      # long or short, in whatever chunk
+    assert sum((n - 1000) ** 2 / 1000 for n in drawn.values()) < 27.9   # 9 degrees of freedom: more in one of 1000
+
+
+def test_windows_of_turns_begin_with_what_begins_a_conversation(tmp_path, enc):
+    for text, begin in (('<bos> <sp1> hi <sp2> ho <eos>\n', '<bos>'), ('<s> hi </s> ho <|endoftext|>\n', '<|endoftext|>'), ('hi<|endoftext|>ho<|endoftext|>\n', '<|endoftext|>')):
+        loaded = load_corpus(enc, write(tmp_path / 'a.txt', text * 3))
+        sampler = loaded.sampler(0, 'turns')
+        starts = {loaded.enc.decode(sampler.example(sampler.longest)[0][:1]) for _ in range(40)}
+        assert starts - {'<s>', 'h'} == {begin}         # in s and dialogpt nothing is in front of a chunk's first
+
+
+def test_batches_of_turns_are_as_long_as_their_longest_window(two):
+    sampler = two.sampler(0, 'turns')
+    X, labels, weights = Batches(sampler, 16, 1000, 2048).next()
+    assert X.shape == labels.shape == weights.shape == (16, 64) and sampler.longest < 64
+    again = two.sampler(0, 'turns')
+    for row in range(16):
+        tokens, _ = again.example(1000)
+        n = len(tokens)
+        assert X[row].tolist() == tokens.tolist() + [0] * (64 - n)
+        assert labels[row].tolist() == tokens[1:].tolist() + [0] * (65 - n)
+        assert weights[row].tolist() == [1] * (n - 1) + [0] * (65 - n)
+    assert Batches(two.sampler(0, 'turns'), 4, 20, 2048).next()[0].shape == (4, 20)       # never more than was asked for
+    owners, _ = laid_out([[[(1, 1, 40), (2, 1, 40)]]], True)
+    assert Batches(TurnSampler([np.arange(len(owners[0]))], owners), 2, 1000, 2048).next()[0].shape == (2, 128)
+
+
+def test_weights_are_the_learnt_tokens_one_position_earlier(two):
+    sampler = two.sampler(0, 'turns', 'Mara')
+    X, labels, weights = Batches(sampler, 20, 64, 2048).next()
+    found = {two.enc.decode(row[on > 0]) for row, on in zip(labels, weights)}
+    assert found == {' good day\nTheo', ' good day\nTheo tea?\n<|endoftext|>', ' up?\nTheo'}
+    X, labels, weights = Batches(two.sampler(0, 'tokens', 'replies'), 20, 9, 2048).next()
+    assert X.shape == (20, 9) and (weights.sum(axis=1) > 0).all() and 0 < weights.sum() < 20 * 8
 
 
 # ---- batches

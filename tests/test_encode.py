@@ -53,6 +53,15 @@ def test_a_folder_of_conversations(tmp_path, enc):
     assert dataset.read_dialogue(str(tmp_path / 'new folder' / 'out.npz')) == known
 
 
+def test_conversations_as_plain_text(tmp_path, enc):
+    """Tokens only, as the original writes them: blank lines and the marks of a style stay text."""
+    for name, text in (('name', 'Mara: hi\nTheo: ho\n\n' * 3), ('tokens', '<bos> <sp1> hi <sp2> ho <eos>\n' * 3)):
+        result = encode(write(tmp_path / f'{name}.txt', text.encode()), tmp_path / 'out.npz', *DEMO, '--plain')
+        assert (result.returncode, result.stderr, len(result.stdout.splitlines())) == (0, '', 3)
+        assert load(tmp_path / 'out.npz') == [[*enc.encode(text), enc.eot]]
+    assert encode(tmp_path / 'tokens.txt', tmp_path / 'out.npz', *DEMO).stdout.splitlines()[3] == 'conversations in the style "tokens" between <sp2>, <sp1>'
+
+
 def test_a_glob_and_every_flag(tmp_path, real_vocabulary):
     """In cp1252, with the old name of the model, a chunk a file, and the original's <|endoftext|>."""
     for name, text in (('a', 'café <|endoftext|> \x93so\x94'), ('b', 'naïve'), ('c', 'left out')):
@@ -86,7 +95,7 @@ def test_from_another_folder(tmp_path, real_vocabulary):
 def test_help_names_every_flag():
     result = encode('--help')
     assert result.returncode == 0
-    for word in ('in_text', 'out_npz', '--model_name', '--models_dir', '--combine', '--encoding', '--legacy_endoftext', '124M', '50000', 'utf-8', 'python encode.py corpus.txt'):
+    for word in ('in_text', 'out_npz', '--model_name', '--models_dir', '--combine', '--encoding', '--legacy_endoftext', '--plain', '124M', '50000', 'utf-8', 'python encode.py corpus.txt'):
         assert word in result.stdout
 
 

@@ -69,6 +69,20 @@ def test_a_damaged_hparams_json_is_named(tmp_path, text):
     assert '\n' not in str(caught.value)
 
 
+def test_type_tokens_survive_their_file(tmp_path):
+    typed = HParams(n_vocab=97, n_ctx=24, n_embd=20, n_head=5, n_layer=2, type_tokens=(95, 96))
+    (tmp_path / 'hparams.json').write_text(typed.to_json())
+    assert HParams.read(str(tmp_path)) == typed and hash(typed) == hash(HParams.read(str(tmp_path)))
+    assert json.loads(typed.to_json()) == json.loads(SMALL.to_json()) | {'type_tokens': [95, 96]}
+
+
+@pytest.mark.parametrize('types', ['[97]', '[-1]', '[1.5]', '["a"]', '7', 'null', '[[1]]'])
+def test_type_tokens_are_ids(tmp_path, types):
+    (tmp_path / 'hparams.json').write_text(SMALL.to_json()[:-1] + f', "type_tokens": {types}}}')
+    with pytest.raises(UserError, match='hparams.json is damaged'):
+        HParams.read(str(tmp_path))
+
+
 # ---- variables
 
 def test_names_and_shapes():
@@ -230,3 +244,113 @@ def test_bfloat16_activations_are_near():
     near = model.logits(params, h)
     assert h.dtype == tf.bfloat16 and near.dtype == tf.float32
     assert 0 < np.abs(near - exact).max() < 0.05 * np.abs(exact).max()
+
+
+# ---- token types
+
+TYPED = HParams(n_vocab=97, n_ctx=24, n_embd=20, n_head=5, n_layer=2, type_tokens=(95, 96))
+
+
+def talk(seed, *shape, marks=0.25):
+    """Random ids, a share of them type tokens."""
+    draw = np.random.default_rng(seed)
+    return np.where(draw.random(shape) < marks, draw.integers(95, 97, size=shape), draw.integers(95, size=shape)).astype(np.int32)
+
+
+def types_by_hand(X, speaker=None):
+    found = []
+    for row, last in zip(X, [-1] * len(X) if speaker is None else speaker):
+        found.append([])
+        for i in row:
+            last = int(i) if i in TYPED.type_tokens else int(last)
+            found[-1].append(last)
+    return found
+
+
+def test_token_types_by_hand():
+    X = tf.constant([[1, 95, 2, 3, 96, 95, 4], [96, 5, 5, 5, 5, 5, 96]])
+    assert model.token_types(TYPED, X).numpy().tolist() == [[-1, 95, 95, 95, 96, 95, 95], [96] * 7]
+    assert model.token_types(TYPED, X, tf.constant([96, 95])).numpy().tolist() == [[96, 95, 95, 95, 96, 95, 95], [96] * 7]
+    assert model.token_types(TYPED, tf.constant([[7]]), tf.constant([-1])).numpy().tolist() == [[-1]]
+    X = talk(1, 5, 24)
+    assert model.token_types(TYPED, X).numpy().tolist() == types_by_hand(X)
+    assert model.token_types(TYPED, X, tf.constant([95, -1, 96, -1, 95])).numpy().tolist() == types_by_hand(X, [95, -1, 96, -1, 95])
+
+
+def with_rows(params, rows):
+    """The same weights with other embeddings, [positions, n_embd], and the ids that stand for them."""
+    return params | {'wte': tf.Variable(rows)}, tf.range(len(rows))[None]
+
+
+def test_each_position_gets_the_embedding_of_its_type():
+    """What goes in is written down position by position, as a vocabulary of its own for a model without types."""
+    params, X = rough_params(TYPED), talk(2, 1, 24)
+    wte = params['wte'].numpy()
+    rows = np.array([wte[i] + (wte[kind] if kind >= 0 else 0) for i, kind in zip(X[0], types_by_hand(X)[0])])
+    assert X[0, 0] < 95                                                 # in front of the first mark there is no type
+    h = model.hidden(TYPED, params, X)[0]
+    other, ids = with_rows(params, rows)
+    np.testing.assert_allclose(h, model.hidden(SMALL, other, ids)[0], rtol=0, atol=1e-5)
+    assert np.abs(h - model.hidden(SMALL, params, X)[0]).max() > 0.1
+    np.testing.assert_allclose(model.model(TYPED, params, X)['logits'], model.logits(params, h), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('wrap', [None, tf.recompute_grad])
+def test_the_gradient_reaches_the_type_tokens(wrap):
+    """That of a token's embedding is the sum over the positions where it stands and those whose type it is."""
+    params, X = rough_params(TYPED), talk(3, 1, 24)
+    wte, kinds = params['wte'].numpy(), types_by_hand(X)[0]
+    other, ids = with_rows(params, np.array([wte[i] + (wte[kind] if kind >= 0 else 0) for i, kind in zip(X[0], kinds)]))
+    gradients = []
+    for hparams, weights, tokens in ((TYPED, params, X), (SMALL, other, ids)):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(tf.sin(model.hidden(hparams, weights, tokens, wrap=wrap)[0]))
+        gradients.append(tf.convert_to_tensor(tape.gradient(total, weights['wte'])).numpy())
+    expected = np.zeros_like(wte)
+    for i, kind, gradient in zip(X[0], kinds, gradients[1]):
+        expected[i] += gradient
+        if kind >= 0:
+            expected[kind] += gradient
+    assert np.abs(expected[[95, 96]]).max() > 0.1
+    np.testing.assert_allclose(gradients[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_typed_model_cut_between_past_and_X_is_the_whole():
+    params, X = rough_params(TYPED), talk(4, 3, 24, marks=0.15)
+    whole = model.model(TYPED, params, X)
+    for cut in (1, 2, 7, 13, 23):
+        past = whole['present'][..., :cut, :]
+        speaker = tf.constant([row[-1] for row in types_by_hand(X[:, :cut])])
+        out = model.model(TYPED, params, X[:, cut:], past, speaker=speaker)
+        np.testing.assert_allclose(out['logits'], whole['logits'][:, cut:], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(out['present'], whole['present'][..., cut:, :], rtol=0, atol=1e-4)
+
+
+def test_a_typed_model_in_a_static_cache_is_the_whole():
+    params, X = rough_params(TYPED), talk(5, 2, 24, marks=0.2)
+    step = tf.function(lambda x, cache, n, speaker: model.model(TYPED, params, x, cache, n, speaker), jit_compile=True)
+    cache, logits, kinds = tf.zeros([2, 2, 2, 5, 24, 4]), [], np.array(types_by_hand(X), np.int32)
+    for i in range(24):
+        out = step(tf.constant(X[:, i:i + 1]), cache, tf.constant(i), tf.constant(kinds[:, i - 1] if i else [-1, -1]))
+        cache = out['present']
+        logits.append(out['logits'])
+    np.testing.assert_allclose(np.concatenate(logits, 1), model.model(TYPED, params, X)['logits'], rtol=0, atol=1e-4)
+
+
+def test_room_for_more_tokens():
+    params = rough_params(SMALL)
+    X = np.random.default_rng(6).integers(97, size=[2, 9])
+    before = params['wte'].numpy()
+    hparams, grown = model.extended(SMALL, params, 100, [98, 99], seed=1)
+    assert hparams == HParams(n_vocab=100, n_ctx=24, n_embd=20, n_head=5, n_layer=2, type_tokens=(98, 99))
+    assert grown['wte'].shape == [100, 20] and grown['wte'].name == 'model/wte:0' and grown['wte'].trainable
+    assert (grown['wte'].numpy()[:97] == before).all() and (params['wte'].numpy() == before).all()
+    assert all(grown[name] is params[name] for name in params if name != 'wte')
+    logits = model.model(hparams, grown, X)['logits'].numpy()
+    np.testing.assert_allclose(logits[..., :97], model.model(SMALL, params, X)['logits'], rtol=0, atol=1e-5)      # no type token in X
+    new = grown['wte'].numpy()[97:] - before.mean(axis=0)
+    assert 0.01 < new.std() < 0.03 and len(np.unique(new)) == new.size  # 60 numbers of N(0, 0.02)
+    again, other = (model.extended(SMALL, params, 100, seed=seed)[1]['wte'].numpy() for seed in (1, 2))
+    assert (again == grown['wte'].numpy()).all() and (other[97:] != again[97:]).all()
+    same, kept = model.extended(SMALL, params, 97, [3])
+    assert same.n_vocab == 97 and same.type_tokens == (3,) and (kept['wte'].numpy() == before).all()

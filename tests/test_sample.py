@@ -424,6 +424,90 @@ def test_prefill_in_pieces_is_prefill_at_once(params):
     np.testing.assert_allclose(once.values[..., :11, :], model.model(SMALL, params, X)['present'], rtol=0, atol=1e-5)
 
 
+# ---- token types
+
+TYPED = HParams(n_vocab=61, n_ctx=24, n_embd=16, n_head=2, n_layer=2, type_tokens=(59, 60))
+SPOKEN = np.array([[59, 4, 5, 60, 6, 7, 8], [1, 2, 60, 3, 59, 9, 10]], np.int32)
+
+
+@pytest.fixture(scope='module')
+def typed():
+    """Weights that make type tokens of their own accord."""
+    params = lively(seed=7)
+    params['wte'].assign(tf.concat([params['wte'][:59], 1.3 * params['wte'][59:]], 0))
+    return params
+
+
+@pytest.fixture(scope='module')
+def speaking(typed):
+    return sample.Generator(TYPED, typed)
+
+
+def greedy(params, context, n):
+    """By the uncached model, and the type at the last position of each row."""
+    ids = np.asarray(context)
+    for _ in range(n):
+        logits = model.model(TYPED, params, ids)['logits'][:, -1]
+        ids = np.concatenate([ids, np.argmax(logits, axis=-1)[:, None]], axis=1).astype(np.int32)
+    return ids
+
+
+def test_cached_generation_of_a_typed_model_is_the_uncached_one(typed, speaking):
+    """Greedy, two rows with speakers of their own; the marks that it makes itself count from then on."""
+    expected = greedy(typed, SPOKEN, 17)
+    made = expected[:, 7:]
+    assert np.isin(made, TYPED.type_tokens).any() and not np.isin(made, TYPED.type_tokens).all()
+    assert (run(typed, hparams=TYPED, length=17, context=SPOKEN, batch_size=2, temperature=0) == expected).all()
+    plain = run(typed, hparams=SMALL, length=17, context=SPOKEN, batch_size=2, temperature=0)
+    assert (plain != expected).any()                                    # or nothing was compared
+    for pieces in ([6], [1, 2, 3], [4, 2], [2, 0, 4]):                  # prefill in pieces, decode a few at a time
+        cache, at = sample.Cache(TYPED, 2), 0
+        for n in pieces:
+            speaking.prefill(cache, SPOKEN[:, at:at + n])
+            at += n
+        ids, draw = SPOKEN, sample.Draw(0, 2)
+        while ids.shape[1] < 24:
+            ids = np.concatenate([ids, speaking.decode(cache, ids[:, -1], draw, min(5, 24 - ids.shape[1]), temperature=0)], axis=1)
+        assert (ids == expected).all()
+
+
+def test_a_cache_knows_who_speaks(typed, speaking):
+    cache = sample.Cache(TYPED, 2)
+    assert cache.speaker.tolist() == [-1, -1]
+    for i, expected in enumerate([(59, -1), (59, -1), (59, 60), (60, 60), (60, 59), (60, 59), (60, 59)]):
+        speaking.prefill(cache, SPOKEN[:, i:i + 1])
+        assert cache.length == i + 1 and cache.speaker.tolist() == list(expected)
+    np.testing.assert_allclose(cache.values[..., :7, :], model.model(TYPED, typed, SPOKEN)['present'], rtol=0, atol=1e-4)
+    for length, expected in ((4, (60, 60)), (2, (59, -1)), (0, (-1, -1))):
+        cache.length = length                                           # positions forgotten: whoever spoke there speaks
+        assert cache.speaker.tolist() == list(expected)
+    speaking.prefill(cache, SPOKEN[:, 1:3])
+    assert cache.length == 2 and cache.speaker.tolist() == [-1, 60]
+
+
+def test_a_typed_cache_cut_back_goes_on_as_if_the_rest_had_never_been(typed, speaking):
+    cache = sample.Cache(TYPED, 1)
+    speaking.prefill(cache, [[59, 1, 2]])
+    speaking.decode(cache, [60], sample.Draw(0, 1), 10, temperature=0)
+    cache.length = 3
+    ids = speaking.decode(cache, [9], sample.Draw(0, 1), 10, temperature=0)
+    assert ids[0].tolist() == greedy(typed, [[59, 1, 2, 9]], 10)[0, 4:].tolist()
+
+
+def test_what_the_steps_make_is_in_the_cache_with_its_type(typed, speaking):
+    """Decoding leaves the newest token out: the next one that comes stands behind the types so far."""
+    cache = sample.Cache(TYPED, 2)
+    speaking.prefill(cache, SPOKEN[:, :6])
+    ids = speaking.decode(cache, SPOKEN[:, 6], sample.Draw(0, 2), 16, temperature=0)
+    seen = np.concatenate([SPOKEN, ids[:, :-1]], axis=1)
+    assert cache.length == seen.shape[1] == 22
+    for length in range(23):
+        cache.length = length
+        marks = [[i for i in row[:length].tolist() if i in TYPED.type_tokens] for row in seen]
+        assert cache.speaker.tolist() == [row[-1] if row else -1 for row in marks]
+    assert max(map(len, marks)) > 2                                     # some are the model's own
+
+
 # ---- settings that cannot be
 
 @pytest.mark.parametrize('name, value', [('temperature', -0.1), ('temperature', math.nan), ('temperature', 'hot'), ('temperature', None),

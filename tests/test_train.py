@@ -21,7 +21,9 @@ import tensorflow as tf
 from conftest import CHATS, ROOT, VALIDATION, fails_clearly, run_script
 from reference import Reference, rough_params
 
-from src import checkpoint, dataset, encoder, model
+import train as script
+from src import checkpoint, dataset, dialogue, encoder, model, trainer
+from src.console import UsageError, UserError
 from src.model import HParams
 
 TRAIN = os.path.join(ROOT, 'train.py')
@@ -461,7 +463,7 @@ def test_help_names_every_flag_people_already_type():
     result = run_script(TRAIN, '--help')
     for flag in ('dataset model_name models_dir combine encoding batch_size learning_rate beta accumulate_gradients memory_saving_gradients '
                  'only_train_transformer_layers optimizer noise sample_every sample_length sample_num top_k top_p restore_from run_name save_every '
-                 'stop_after val_dataset val_batch_size val_batch_count val_every').split():
+                 'stop_after val_dataset val_batch_size val_batch_count val_every windows max_turns learn_from show_batch').split():
         assert f'--{flag} ' in result.stdout or f'--{flag}\n' in result.stdout, flag
     assert result.returncode == 0 and result.stderr == ''
 
@@ -476,3 +478,213 @@ def test_a_checkpoint_of_the_run_itself_resumes_there(demo_models, tmp_path):
     losses = [re.findall(r'^\[(\d+) \|.*loss=(\S+) ', result.stdout, re.M) for result in (first, again)]
     assert [step for step, _ in losses[0]] == ['1', '2', '3', '4', '5'] and [step for step, _ in losses[1]] == ['4', '5']
     assert [loss for _, loss in losses[1]] == [loss for _, loss in losses[0]][2:4]
+
+
+# ---- whose words, and styles that bring tokens; in this process, which has TensorFlow already
+
+TALKS = [[('Theo', 'hi mara'), ('Mara', 'hello theo'), ('Theo', 'how are you'), ('Mara', 'good\nand you')], [('Mara', 'are you up'), ('Theo', 'yes'), ('Mara', 'tea?')]]
+
+
+@pytest.fixture
+def here(demo_models, tmp_path, monkeypatch):
+    """here(dataset, *flags): a whole run of train.py, without samples, in tmp_path/runs; raises what main raises."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setenv('NO_COLOR', '1')
+    monkeypatch.chdir(tmp_path)
+
+    def run(path, *flags):
+        command = ['train.py', '--dataset', path, '--models_dir', demo_models, '--checkpoint_dir', tmp_path / 'runs', '--sample_every', 0, '--seed', 3,
+                   '--learning_rate', 1e-3, '--log', 'lines', *([] if '--model_name' in flags or None in flags else ['--model_name', 'tiny']), *[flag for flag in flags if flag]]
+        monkeypatch.setattr(sys, 'argv', [str(word) for word in command])
+        return script.main()
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def write_talks(folder, style, times=6):
+    """TALKS in a style, with Mara in the second seat; a path."""
+    style, text = dialogue.get_style(style), ''
+    for talk in TALKS:
+        talk = dialogue.Conversation([dialogue.Turn(name, words, 1000 * i) for i, (name, words) in enumerate(talk)])
+        text += style.render(dialogue.seated(talk, style, you='Mara'))
+    path = folder / f'{style.name}.txt'
+    path.write_text(text * times, encoding='utf-8')
+    return path
+
+
+def note(run):
+    return [json.loads((run / name).read_text(encoding='utf-8')) for name in ('hparams.json', 'dialogue.json')]
+
+
+def special(run):
+    return encoder.get_encoder(str(run)).special_tokens
+
+
+MARKS = {'<|endoftext|>': 2047, '<bos>': 2048, '<sp1>': 2049, '<sp2>': 2050, '<eos>': 2051}
+GROWN = {'n_vocab': 2052, 'n_ctx': 64, 'n_embd': 32, 'n_head': 4, 'n_layer': 2, 'type_tokens': [2049, 2050]}
+
+
+def test_a_run_whose_vocabulary_grows_resumes_to_the_last_digit(here, tmp_path, demo_models, capsys):
+    """From an npz of its style; with --model_name as in the first command, without it, and in one go."""
+    packed = tmp_path / 'talks.npz'
+    dataset.write_npz(str(packed), dataset.Corpus(encoder.get_encoder('tiny', demo_models), str(write_talks(tmp_path, 'tokens'))))
+    flags = ('--windows', 'turns', '--learn_from', '<sp2>', '--batch_size', 2, '--noise', 0.1)
+    here(packed, *flags, '--restore_from', 'scratch', '--run_name', 'straight', '--stop_after', 10)
+    assert 'The vocabulary grows from 2048 to 2052 tokens: <bos> <sp1> <sp2> <eos>\n' in capsys.readouterr().out
+    here(packed, *flags, '--restore_from', 'scratch', '--run_name', 'stopped', '--stop_after', 4)
+    capsys.readouterr()
+    here(packed, *flags, '--run_name', 'stopped', '--stop_after', 8)
+    out = capsys.readouterr().out
+    assert 'grows' not in out and 'anew' not in out and out.startswith(f'Loading checkpoint {tmp_path}/runs/stopped/model-4\n')
+    here(packed, *flags, None, '--run_name', 'stopped', '--stop_after', 12)
+    straight, stopped = (scalars(tmp_path / 'runs' / name)['loss'] for name in ('straight', 'stopped'))
+    assert list(stopped) == [1, 2, 3, 5, 6, 7, 9, 10, 11]               # the counter skips a number where a run resumes
+    assert list(stopped.values()) == list(straight.values())
+    assert same(weights(tmp_path / 'runs' / 'straight'), weights(tmp_path / 'runs' / 'stopped'))
+    for name in ('straight', 'stopped'):
+        assert note(tmp_path / 'runs' / name) == [GROWN, {'style': 'tokens', 'speakers': ['<sp2>', '<sp1>'], 'learnt': '<sp2>'}]
+        assert special(tmp_path / 'runs' / name) == MARKS
+
+    said = run_script('chatter.py', '--run_name', 'stopped', '--checkpoint_dir', tmp_path / 'runs', '--seed', 1, '--length', 8, stdin='hi\nhow are you\n')
+    assert said.returncode == 0 and said.stderr == '' and said.stdout.startswith('You are <sp1>, <sp2> answers.') and said.stdout.count('\n<sp2>: ') == 2
+    written = run_script('src/generate_unconditional_samples.py', '--run_name', 'stopped', '--checkpoint_dir', tmp_path / 'runs', '--seed', 1, '--nsamples', 1,
+                         '--topic', 'hi', '--with', '<sp1>,<sp2>', '--format', 'json')
+    assert written.returncode == 0 and {turn['speaker'] for turn in json.loads(written.stdout)[0]['turns']} == {'<sp1>', '<sp2>'}
+
+
+def test_a_run_is_a_model_to_start_from_with_its_tokens(here, tmp_path, capsys):
+    text = write_talks(tmp_path, 'tokens')
+    here(text, '--run_name', 'first', '--stop_after', 2)
+    with pytest.raises(UserError, match='runs/first/model-2 is a model of .*2052.* but .*/tiny is one of .*2048.*: give --model_name .*runs/first as well'):
+        here(text, '--run_name', 'second', '--restore_from', tmp_path / 'runs' / 'first', '--stop_after', 2)
+    assert not (tmp_path / 'runs' / 'second').exists()
+    capsys.readouterr()
+    here(text, '--run_name', 'second', '--model_name', tmp_path / 'runs' / 'first', '--stop_after', 2, *NO_STEP)
+    assert 'grows' not in capsys.readouterr().out and special(tmp_path / 'runs' / 'second') == MARKS and note(tmp_path / 'runs' / 'second')[0] == GROWN
+    assert same(weights(tmp_path / 'runs' / 'first'), weights(tmp_path / 'runs' / 'second'))
+    here(text, '--run_name', 'second', '--restore_from', 'fresh', '--stop_after', 2, *NO_STEP)          # with tiny again: it grows anew
+    assert 'grows' in capsys.readouterr().out and special(tmp_path / 'runs' / 'second') == MARKS
+
+
+def test_a_run_keeps_its_token_types_with_other_text(here, tmp_path, capsys):
+    here(write_talks(tmp_path, 'tokens'), '--stop_after', 2)
+    capsys.readouterr()
+    here(write_talks(tmp_path, 'name'), '--stop_after', 4)
+    assert 'grows' not in capsys.readouterr().out
+    assert note(tmp_path / 'runs' / 'run1') == [GROWN, {'style': 'name', 'speakers': ['Mara', 'Theo']}]
+    here(write_talks(tmp_path, 's'), '--stop_after', 6)                 # and a second style grows it further
+    assert 'The vocabulary grows from 2052 to 2054 tokens: <s> </s>\n' in capsys.readouterr().out
+    assert special(tmp_path / 'runs' / 'run1') == MARKS | {'<s>': 2052, '</s>': 2053}
+    assert note(tmp_path / 'runs' / 'run1') == [GROWN | {'n_vocab': 2054}, {'style': 's', 'speakers': ['</s>', '<s>']}]
+    (tmp_path / 'plain.txt').write_text('Just a text, again and again. ' * 20)
+    here(tmp_path / 'plain.txt', '--stop_after', 8)
+    assert not (tmp_path / 'runs' / 'run1' / 'dialogue.json').exists()  # what it speaks like now is no conversation
+
+
+def test_another_model_is_refused_whatever_a_run_has_grown(here, tmp_path, demo_models):
+    text = write_talks(tmp_path, 'tokens')
+    here(text, '--stop_after', 2)
+    for name, change in (('wide', {'n_embd': 48}), ('large', {'n_vocab': 3000})):
+        folder = tmp_path / name
+        shutil.copytree(os.path.join(demo_models, 'tiny'), folder)
+        (folder / 'hparams.json').write_text(json.dumps(json.loads(TINY.to_json()) | change))
+        with pytest.raises(UserError, match='runs/run1 is a model of .*2052.* but .* is one of .*: give the --model_name that the run was made from'):
+            here(text, '--model_name', folder, '--stop_after', 9)
+
+
+def test_a_step_that_fails_leaves_a_run_as_it_was(here, tmp_path, monkeypatch):
+    """Its vocabulary grows with its weights, not before."""
+    here(write_talks(tmp_path, 'name'), '--stop_after', 3)
+    before = tree(tmp_path / 'runs' / 'run1')
+    with monkeypatch.context() as patch, pytest.raises(UserError, match='the loss at step 4 is nan'):
+        patch.setattr(trainer.Trainer, 'step', lambda self, batches: math.nan)
+        here(write_talks(tmp_path, 'tokens'), '--stop_after', 6)
+    assert tree(tmp_path / 'runs' / 'run1') == before
+    here(write_talks(tmp_path, 'tokens'), '--stop_after', 6)
+    assert special(tmp_path / 'runs' / 'run1') == MARKS and HParams.read(str(tmp_path / 'runs' / 'run1')).type_tokens == (2049, 2050)
+
+
+def test_new_tokens_must_be_learnt(here, tmp_path):
+    for style in ('tokens', 's'):
+        with pytest.raises(UsageError, match=f'the style "{style}" brings new tokens, .*leave out --only_train_transformer_layers'):
+            here(write_talks(tmp_path, style), '--only_train_transformer_layers', '--stop_after', 2)
+    assert not (tmp_path / 'runs').exists()
+    here(write_talks(tmp_path, 'dialogpt'), '--only_train_transformer_layers', '--stop_after', 2)       # its mark is GPT-2's own
+    here(write_talks(tmp_path, 's'), '--run_name', 'run2', '--stop_after', 2)
+    here(write_talks(tmp_path, 's'), '--run_name', 'run2', '--stop_after', 4, '--only_train_transformer_layers')        # learnt by now
+    assert note(tmp_path / 'runs' / 'run1')[1] == {'style': 'dialogpt', 'speakers': ['B', 'A']}
+
+
+def test_who_cannot_be_learnt(here, tmp_path):
+    (tmp_path / 'plain.txt').write_text('Just a text, again and again. ' * 20)
+    for path, flags, words in ((write_talks(tmp_path, 'name'), ['--learn_from', 'Lena'], 'nobody in the dataset is called Lena; there are Mara, Theo'),
+                               (tmp_path / 'plain.txt', ['--learn_from', 'Mara'], '--learn_from needs to know who speaks'),
+                               (tmp_path / 'plain.txt', ['--windows', 'turns'], '--windows turns needs to know who speaks')):
+        with pytest.raises(UserError, match=words):
+            here(path, *flags, '--stop_after', 2)
+    with pytest.raises(UserError, match='tokens.txt is in the style "tokens", whose special tokens the model does not have: write --val_dataset in the style'):
+        here(tmp_path / 'name.txt', '--val_dataset', write_talks(tmp_path, 'tokens'), '--val_every', 1, '--stop_after', 2)
+    with pytest.raises(UserError, match='--learn_from needs'):
+        here(tmp_path / 'name.txt', '--val_dataset', tmp_path / 'plain.txt', '--val_every', 1, '--stop_after', 2, '--learn_from', 'Mara')
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_show_batch(here, tmp_path, demo_models, capsys, monkeypatch):
+    """Green on a terminal, in brackets elsewhere; nothing is written."""
+    text = write_talks(tmp_path, 'name', times=1)
+    flags = ['--windows', 'turns', '--learn_from', 'Mara', '--show_batch', '--batch_size', 12]
+    here(text, *flags)
+    head, *windows = capsys.readouterr().out.split('\n======== WINDOW ')
+    assert 'A batch of 12 windows, ' in head and len(windows) == 12
+    n = int(re.search(r'(\d+) of \d+ tokens learnt:', head)[1])
+    seen = {window.split('========\n')[1].removesuffix('\n') for window in windows}
+    first, second = 'Theo: hi mara\u21b5\nMara:[[ hello theo\u21b5\nTheo]]', '<|endoftext|>Mara:[[ are you up\u21b5\nTheo]]'
+    assert seen == {first, second, first + ': how are you\u21b5\nMara:[[ good\u21b5\n and you\u21b5\n<|endoftext|>]]', second + ': yes\u21b5\nMara:[[ tea?\u21b5\n<|endoftext|>]]'}
+    enc = encoder.get_encoder('tiny', demo_models)
+    learnt = [piece.replace('\u21b5', '') for window in windows for piece in re.findall(r'\[\[(.*?)\]\]', window, re.S)]
+    assert n == sum(len(enc.encode(piece.removesuffix('<|endoftext|>'))) + piece.endswith('<|endoftext|>') for piece in learnt)
+    assert not (tmp_path / 'runs').exists()
+    monkeypatch.setattr(os, 'isatty', lambda descriptor: True)
+    monkeypatch.delenv('NO_COLOR')
+    here(text, *flags)
+    assert '\nMara:\033[32m hello theo\u21b5\nTheo\033[0m' in capsys.readouterr().out
+    here(text, '--show_batch')                                          # everything but the first token, which nothing predicts
+    assert re.search(r'(?s)WINDOW 1 ========\n[^\033]+\033\[32m[^\033]+\033\[0m\n$', capsys.readouterr().out)
+
+
+# a corpus cut where learning begins and ends, what is learnt in brackets
+CORPUS = {
+    ('name', 'Mara'): ['Theo: hi mara\nMara:', '[ hello theo\n', '[Theo', ': how are you\nMara:', '[ good\n and you\n', '[<|endoftext|>',
+                       'Mara:', '[ are you up\n', '[Theo', ': yes\nMara:', '[ tea?\n', '[<|endoftext|>'],
+    ('name', 'replies'): ['Theo: hi mara\nMara:', '[ hello theo\n', '[Theo', ':', '[ how are you\n', '[Mara', ':', '[ good\n and you\n', '[<|endoftext|>',
+                          'Mara: are you up\nTheo:', '[ yes\n', '[Mara', ':', '[ tea?\n', '[<|endoftext|>'],
+    ('dialogpt', 'B'): ['hi mara', '<|endoftext|>', '[hello theo', '[<|endoftext|>', 'how are you', '<|endoftext|>', '[good\n and you', '[<|endoftext|>', '[<|endoftext|>',
+                        '<|endoftext|>', '[are you up', '[<|endoftext|>', 'yes', '<|endoftext|>', '[tea?', '[<|endoftext|>', '[<|endoftext|>'],
+    ('tokens', '<sp2>'): ['<bos>', '<sp1>', ' hi mara', '<sp2>', '[ hello theo', '[<sp1>', ' how are you', '<sp2>', '[ good\n and you', '[<eos>',
+                          '<bos>', '<sp2>', '[ are you up', '[<sp1>', ' yes', '<sp2>', '[ tea?', '[<eos>'],
+}
+
+
+@pytest.mark.parametrize('style, who', list(CORPUS), ids=str)
+def test_the_loss_is_that_of_the_learnt_words_alone(tmp_path, demo_models, style, who):
+    """The whole corpus in one window: the mean of the losses in brackets, picked from the model's logits."""
+    path = write_talks(tmp_path, style, times=1)
+    if style == 'dialogpt':                             # which has the speakers take turns from A on: an empty one of Theo's, for Mara to begin
+        path.write_text(path.read_text().replace('are you up', '<|endoftext|>are you up'), encoding='utf-8')
+    loaded = dataset.load_corpus(encoder.get_encoder('tiny', demo_models), str(path))
+    ids, learnt = [], []
+    for piece in CORPUS[style, who]:
+        piece, on = piece.removeprefix('['), piece.startswith('[')
+        made = [loaded.enc.special_tokens[piece]] if piece in loaded.enc.special_tokens else loaded.enc.encode(piece)
+        ids, learnt = ids + made, learnt + [on] * len(made)
+    assert loaded.chunks[0].tolist() == ids
+    hparams, params = checkpoint.load('tiny', demo_models)
+    hparams, params = model.extended(hparams, params, loaded.enc.n_vocab, [loaded.enc.special_tokens[name] for name in dialogue.get_style(style).type_tokens])
+    params['wte'].assign(10 * params['wte'])
+    logits = model.model(hparams, params, np.array([ids], np.int32))['logits'].numpy()[0].astype(np.float64)
+    losses = [np.log(np.exp(logits[i - 1]).sum()) - logits[i - 1, ids[i]] for i in np.flatnonzero(learnt)]
+    assert len(losses) > 12 and np.ptp(losses) > 1
+    batches = dataset.Batches(loaded.sampler(0, learn_from=who), 2, len(ids), hparams.n_vocab)
+    assert trainer.Trainer(hparams, params).validate(batches, 1) == pytest.approx(np.mean(losses), abs=1e-4)
