@@ -49,9 +49,11 @@ def open_session(args, place):
     hparams, params = checkpoint.load(place)
     known = checkpoint.read_dialogue(folder) or {'style': 'name', 'speakers': []}
     style = dialogue.get_style(args.style or known['style'])
-    names = ([known['learnt']] if 'learnt' in known else []) + known['speakers'] or ['Friend', 'You']
+    learnt = [known['learnt']] if 'learnt' in known else []
+    seats = style.speakers and learnt != [style.speakers[0]]            # marks, no names: the second one answers, under any name
+    names = ['Friend', 'You'] if seats else learnt + known['speakers'] or ['Friend', 'You']
     answerer = args.answerer or next((name for name in names if name != args.me), 'Friend')
-    me = args.me or next((name for name in names if name != answerer), 'You')
+    me = args.me or next((name for name in (names[::-1] if seats else names) if name != answerer), 'You')
     for name in (me, answerer):
         if known['speakers'] and name not in known['speakers'] and style.speakers is None:
             print(f'({name} is not in the training data: {", ".join(known["speakers"][:10])} are)')

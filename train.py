@@ -169,7 +169,7 @@ class Run:
         """The weights with an embedding for each special token that the conversations bring. Sets self.enc and self.hparams."""
         from src import dialogue, model
         self.enc = loaded.enc
-        style = dialogue.get_style(loaded.dialogue['style']) if loaded.dialogue else dialogue.Style
+        style = dialogue.style_of(loaded.dialogue)
         types = tuple(self.enc.special_tokens[name] for name in style.type_tokens) or self.hparams.type_tokens      # what a run has, it keeps
         if self.enc.n_vocab <= self.hparams.n_vocab and types == self.hparams.type_tokens:
             return params
@@ -328,11 +328,11 @@ class Run:
 
     def sample(self):
         """Write sample_num texts that begin where a document does to samples/<run>/samples-<counter>; print the last one."""
-        from src import sample
+        from src import dialogue, sample
         args = self.args
         self.say('Generating samples...')
         length = min(args.sample_length, self.hparams.n_ctx - 1)
-        start = self.enc.eot if self.enc.eot is not None else int(self.sampler.chunks[0][0])
+        start = (dialogue.style_of(self.dialogue).begin_ids(self.enc) or [int(self.sampler.chunks[0][0])])[0]
         texts = []
         while len(texts) < args.sample_num:
             batch = min(args.batch_size, args.sample_num - len(texts))

@@ -25,6 +25,7 @@ A turn is rendered in three pieces, header + body + close (`Mara:` + ` You sound
 cuts between them in any case, so ids made piece by piece, as a chat does, are those of the whole text, as encode.py makes
 them (but for blanks at the end of a conversation's last message).
 """
+import functools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -172,6 +173,10 @@ class Style:
         """The tokens that end a turn wherever they come."""
         return set(self.begin_ids(enc))
 
+    def prompt_ids(self, enc, text):
+        """The token ids of what somebody types for the model to go on from; the style's own marks in it are tokens."""
+        return enc.encode(text)
+
     def header_ids(self, enc, speaker, time=None):
         """The token ids that make the model speak as `speaker`."""
         return enc.encode(self.header(speaker, time))
@@ -260,6 +265,12 @@ class SaidStyle(Style):
 class MarkedStyle(Style):
     """A conversation a line, its turns divided by special tokens; who speaks is a seat, not a name."""
     cuts = (regex.compile(r'(?r)(?<=\n)(?=\S)'),)
+    gap = ''                                            # what stands between words and the mark behind them
+
+    @functools.cached_property
+    def divide(self):
+        """The pattern of a mark, which is group 1."""
+        return re.compile(self.gap + '(' + '|'.join(map(re.escape, self.marks)) + ')')
 
     @property
     def special_tokens(self):
@@ -268,6 +279,9 @@ class MarkedStyle(Style):
 
     def end_of_turn(self, body):
         return -1                                       # only a token ends a turn
+
+    def prompt_ids(self, enc, text):
+        return [i for k, piece in enumerate(self.divide.split(text)) for i in ([enc.special_tokens[piece]] if k % 2 else enc.encode(piece))]
 
 
 class DialoGPTStyle(MarkedStyle):
@@ -321,13 +335,13 @@ class DialoGPTStyle(MarkedStyle):
 class SeatStyle(MarkedStyle):
     """<bos> <sp1> text <sp2> text <eos>: a mark in front of each turn, one of two."""
     close = ' '
+    gap = '[ \n]?'
     cuts = (regex.compile(r'(?r)(?<=\n)(?=<)'),)
 
     def __init__(self, name, begin, speakers, end, type_tokens=()):
         self.name, self.begin, self.speakers, self.end, self.type_tokens = name, begin, speakers, end, type_tokens
         self.marks = tuple(mark for mark in (begin, *speakers, end) if mark)
         self._escaped = '|'.join(re.escape(mark[1:-1]) for mark in dict.fromkeys([*self.marks, END_OF_TEXT]))
-        self._divide = re.compile(r'[ \n]?(' + '|'.join(map(re.escape, self.marks)) + ')')
 
     def header(self, speaker, time=None):
         if speaker not in self.speakers:
@@ -346,7 +360,7 @@ class SeatStyle(MarkedStyle):
 
     def _marked(self, text):
         """Yield (mark, the words behind it, whether a blank line follows, which by hand ends a conversation too)."""
-        _, *pieces = self._divide.split(text.removesuffix('\n'))
+        _, *pieces = self.divide.split(text.removesuffix('\n'))
         for mark, words in zip(pieces[::2], pieces[1::2]):
             yield mark, words.rstrip('\n') if words.endswith('\n') else words, words.endswith('\n')
 
@@ -435,6 +449,11 @@ def get_style(name):
     if name not in STYLES:
         raise UserError(f'there is no dialogue style {name!r}; choose one of {", ".join(STYLES)}.')
     return STYLES[name]
+
+
+def style_of(known):
+    """The Style that a run or an npz has noted ({"style": ...}); of plain text (None) the base, which knows no speakers."""
+    return get_style(known['style']) if known else Style()
 
 
 def seated(conversation, style, you=None):

@@ -43,9 +43,9 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
     if format not in FORMATS:
         raise UsageError(f'--format {format} is out of range: it takes {", ".join(FORMATS)}.')
     console.import_tensorflow(verbose)
-    from src import checkpoint, encoder, sample
+    from src import checkpoint, dialogue, encoder, sample
     folder = files.folder_of(place)
-    known = None if plain else checkpoint.read_dialogue(folder)
+    known = checkpoint.read_dialogue(folder)
     if known is None and (with_ is not None or topic is not None or format != 'txt'):
         raise UsageError(f'{folder} is no model of conversations, which --with, --topic and --format need: train on conversations first.')
     hparams, params = checkpoint.load(place)
@@ -54,12 +54,13 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
     sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples, seed)
     seed = sample.fresh_seed() if seed is None else seed
     settings = {'temperature': temperature, 'top_k': int(top_k), 'top_p': top_p}
-    if known:
+    if known and not plain:
         return write_conversations(sample.Generator(hparams, params), enc, known, with_, topic, format, nsamples, length, seed, settings)
+    start = (dialogue.style_of(known).begin_ids(enc) or [0])[0]
     made = 0
     while nsamples == 0 or made < nsamples:
         batch = min(batch_size, nsamples - made) if nsamples else batch_size
-        out = sample.sample_sequence(hparams, params, length=length, start_token=enc.eot or 0, batch_size=batch, seed=[seed, made], **settings)
+        out = sample.sample_sequence(hparams, params, length=length, start_token=start, batch_size=batch, seed=[seed, made], **settings)
         for ids in out[:, 1:]:
             made += 1
             print(HEAD.format(made))

@@ -33,9 +33,10 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
     """
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
     console.import_tensorflow(verbose)
-    from src import checkpoint, encoder, sample
+    from src import checkpoint, dialogue, encoder, sample
     hparams, params = checkpoint.load(place)
-    enc = encoder.get_encoder(files.folder_of(place))
+    folder = files.folder_of(place)
+    enc, style = encoder.get_encoder(folder), dialogue.style_of(checkpoint.read_dialogue(folder))
     length = hparams.n_ctx // 2 if length is None else length
     sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples, seed)
     if nsamples % batch_size:
@@ -46,7 +47,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
             if prompt is None:
                 return
             print('Prompt should not be empty!')
-        context = enc.encode(prompt)[-hparams.n_ctx:]
+        context = style.prompt_ids(enc, prompt)[-hparams.n_ctx:]
         for first in range(0, nsamples, batch_size):
             out = sample.sample_sequence(hparams, params, length=length, context=[context] * batch_size, batch_size=batch_size,
                                          temperature=temperature, top_k=top_k, top_p=top_p, seed=[seed, number, first])

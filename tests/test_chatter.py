@@ -72,6 +72,16 @@ def test_whoever_was_learnt_answers(demo_models, tmp_path, monkeypatch, learnt, 
     assert session.next_time() == 1349680884843 + 24 * 3600 * 1000      # a day behind what was learnt
 
 
+@pytest.mark.parametrize('learnt, flags, me, answerer', [
+    (None, [], 'You', 'Friend'), ('B', [], 'You', 'Friend'), ('B', ['--as', 'Mara'], 'You', 'Mara'), ('A', [], 'B', 'A')], ids=str)
+def test_seats_answer_under_any_name(demo_models, tmp_path, monkeypatch, learnt, flags, me, answerer):
+    """In the styles with two seats the second one answers, unless the first was learnt."""
+    shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'r')
+    session = opened(tmp_path / 'r', monkeypatch, {'style': 'dialogpt', 'speakers': ['B', 'A']} | ({'learnt': learnt} if learnt else {}), *flags)
+    assert (session.me, session.answerer) == (me, answerer)
+    assert (session._seat(me), session._seat(answerer)) == (('B', 'A') if learnt == 'A' else ('A', 'B'))
+
+
 def test_old_turns_leave_and_the_user_is_told(run_folder):
     result = chatter(run_folder, stdin='the bus was late again\n' * 9)
     assert re.search(r'\(the model no longer sees the first \d+ turns: its 64 tokens are full\)', result.stdout)

@@ -360,6 +360,19 @@ def test_a_block_that_is_cut_at_cuts_has_the_same_tokens_and_owners(gpt2, tmp_pa
         np.testing.assert_array_equal(cut.owners[0], whole.owners[0])
 
 
+def test_marks_in_a_prompt_are_tokens_where_the_style_has_them(gpt2):
+    def prompt(style, text):
+        enc = gpt2.extended(style.special_tokens)
+        return [enc.decode([i]) for i in style.prompt_ids(enc, text)]
+
+    assert prompt(STYLES['tokens'], '<bos> <sp1> hi you <sp2>') == ['<bos>', '<sp1>', ' hi', ' you', '<sp2>']
+    assert prompt(STYLES['s'], '<s> hi </s> yes <|endoftext|>') == ['<s>', ' hi', '</s>', ' yes', '<|endoftext|>']
+    assert prompt(STYLES['dialogpt'], 'hi <|endoftext|>yes') == ['hi', ' ', '<|endoftext|>', 'yes']
+    for style in (dialogue.style_of(None), STYLES['name']):
+        assert prompt(style, 'Mara: <s>') == [gpt2.decode([i]) for i in gpt2.encode('Mara: <s>')]
+    assert dialogue.style_of({'style': 'said'}) is STYLES['said'] and dialogue.style_of(None).begin_ids(gpt2) == [gpt2.eot]
+
+
 def test_seated():
     talk = Conversation([Turn('Mara', 'a', 1), Turn('Theo', 'b', 2), Turn('Theo', 'c', 3), Turn('Mara', 'd', 4)])
     assert dialogue.seated(talk, STYLES['name']) is talk
