@@ -213,12 +213,14 @@ class Run:
         print(f'Model: {trainer.n_params(hparams) / 1e6:.1f} million parameters, '
               f'{sum(int(np.prod(v.shape)) for v in self.trainer.trainable.values()) / 1e6:.1f} million of them trained')
         steps = max(0, args.stop_after - self.counter) if args.stop_after else None
-        if steps is None:
-            epochs = 'until Ctrl-C'
+        batches = f' x {args.accumulate_gradients}' if args.accumulate_gradients > 1 else ''
+        if self.sampler.padded:
+            each = f'{args.batch_size}{batches} replies with the turns before them, up to {self.seq_len} tokens'
+            share = f'each of {len(self.sampler)} replies {(steps or 0) * args.batch_size * args.accumulate_gradients / len(self.sampler):.2f} times'
         else:
-            epochs = f'{steps} step{"s" * (steps != 1)} = {steps * tokens / self.sampler.total_size:.2f} epochs'
-        print(f'Each step: {args.batch_size} x {self.seq_len} tokens' + (f' x {args.accumulate_gradients}' if args.accumulate_gradients > 1 else '')
-              + f' = {tokens}; {epochs}')
+            each = f'{args.batch_size} x {self.seq_len} tokens{batches} = {tokens}'
+            share = f'{(steps or 0) * tokens / self.sampler.total_size:.2f} epochs'
+        print(f'Each step: {each}; ' + ('until Ctrl-C' if steps is None else f'{steps} step{"s" * (steps != 1)} = {share}'))
         flops = trainer.step_flops(hparams, tokens, self.seq_len, args.memory_saving_gradients)
         seconds = flops / (trainer.measured_flops() * 0.75)
         total = '' if not steps else f', {duration(steps * seconds)} in all'
