@@ -50,7 +50,8 @@ class Trainer:
                  recompute=False, only_transformer_layers=False):
         """learning_rate: a number, or what `schedule` gives. accumulate: batches that make one step together, each token of them
         counting the same. recompute: keep no activations but each layer's input, and compute the rest again on the way back
-        (Chen et al. 2016, arXiv:1604.06174); without it, only what is cheap is computed again (model.block). only_transformer_layers: leave wte, wpe and ln_f as they are.
+        (Chen et al. 2016, arXiv:1604.06174); without it, only what is cheap is computed again (model.block).
+        only_transformer_layers: leave wte, wpe and ln_f as they are.
         """
         self.hparams, self.params, self.accumulate = hparams, params, accumulate
         self.recompute = recompute
