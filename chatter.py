@@ -108,7 +108,8 @@ def main():
     if sys.stdin.isatty():
         with contextlib.suppress(ImportError):                       # Windows has its own line editing
             import readline                                          # noqa: F401  editing and history for input()
-    print(f'You are {session.me}, {session.answerer} answers. {args.end_command} or Ctrl-D ends the chat.')
+    you = '' if session.me == 'You' else f'You are {session.me}, '
+    print(f'{you}{session.answerer} answers. {args.end_command} or Ctrl-D ends the chat.')
     converse(session, args.end_command)
 
 

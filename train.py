@@ -8,6 +8,7 @@ The run is kept in checkpoint/<run_name>/, a model folder that every other scrip
 The same command again resumes it: weights, optimizer, random state and place in the data. Ctrl-C saves first.
 """
 import argparse
+import math
 import os
 import signal
 import time
@@ -41,9 +42,13 @@ def parse_arguments():
     add('--learning_rate', type=console.positive_float, default=2e-5, metavar='RATE', help='of the optimizer; 1e-4 to 1e-3 from random weights')
     add('--beta', type=console.below_1, default=0.9, metavar='BETA1', help="Adam's decay of the mean gradient")
     add('--beta2', type=console.fraction, default=0.999, metavar='BETA2', help="Adam's decay of the mean squared gradient; 0.99 suits short runs from random weights")
-    add('--schedule', choices=['constant', 'cosine'], default='constant', help='of the learning rate; cosine: down to a tenth of it at --stop_after')
+    add('--schedule', choices=['constant', 'linear', 'cosine', 'noam'], default='constant',
+        help='of the learning rate: linear: down to 0 at the end; cosine: down to a tenth of it; noam: with the inverse square root of the step')
     add('--warmup_steps', type=console.count, default=0, metavar='STEPS', help='the learning rate rises from 0 in so many steps')
-    add('--optimizer', choices=['adam', 'sgd'], default='adam', help='the optimizer')
+    add('--warmup_ratio', type=console.below_1, metavar='SHARE', help='the same, as a share of all steps')
+    add('--optimizer', choices=['adam', 'adamw', 'lion', 'sgd'], default='adam', help='the optimizer; lion wants a tenth of the others\' learning rate')
+    add('--weight_decay', type=console.nonnegative_float, metavar='RATE', help='of the matrices, apart from the gradient; default: 0.1 with adamw, else 0')
+    add('--clip_norm', type=console.positive_float, metavar='NORM', help='the norm that all gradients together have at most; default: any')
     add('--accumulate_gradients', type=console.positive_int, default=1, metavar='N', help='batches whose gradients are averaged for one step')
     add('--memory_saving_gradients', action='store_true', help="keep no activations but each layer's input; a third slower, much smaller")
     add('--only_train_transformer_layers', action='store_true', help='leave the embeddings as they are')
@@ -54,6 +59,7 @@ def parse_arguments():
     add('--restore_from', default='latest', metavar='WHICH',
         help="latest: the run's newest checkpoint, or the model where there is none yet; fresh: the model; scratch: random weights; or the path of a folder or checkpoint (one of this run's own resumes there)")
     add('--stop_after', type=console.positive_int, metavar='STEP', help='save and stop before this step; default: go on until Ctrl-C')
+    add('--epochs', type=console.positive_float, metavar='N', help='stop when as many tokens (or replies) as the dataset has were drawn N times; instead of --stop_after')
     add('--save_every', type=console.count, default=1000, metavar='STEPS', help='steps between checkpoints; the five newest are kept; 0: only at the end')
     add('--seed', type=int, help='of the data order, the random weights and the samples; default: another every time')
     add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
@@ -75,7 +81,11 @@ def parse_arguments():
     add('--print_every', type=console.positive_int, default=1, metavar='STEPS', help='steps between lines of progress')
     add('--log', choices=['auto', 'bar', 'lines'], default='auto', help='progress as a bar or as lines; auto: a bar on a terminal')
     add('--verbose', action='store_true', help="show TensorFlow's own messages")
-    return parser.parse_args()
+    args = parser.parse_args()
+    for one, other in (('epochs', 'stop_after'), ('warmup_ratio', 'warmup_steps')):
+        if getattr(args, one) is not None and getattr(args, other):
+            parser.error(f'--{one} and --{other} both say the same: give one of them')
+    return args
 
 
 class Run:
@@ -114,15 +124,29 @@ class Run:
                                 'write --val_dataset in the style of --dataset.')
             self.val_sampler = held_out.sampler(1, args.windows, args.learn_from, args.max_turns)
 
+        self._plan_steps()
         self.trainer = trainer.Trainer(
             self.hparams, params, optimizer=args.optimizer, beta=args.beta, beta2=args.beta2,
             learning_rate=trainer.schedule(args.schedule, args.learning_rate, args.warmup_steps, args.stop_after and args.stop_after - 1),
+            weight_decay=args.weight_decay, clip_norm=args.clip_norm,
             accumulate=args.accumulate_gradients, recompute=args.memory_saving_gradients,
             only_transformer_layers=args.only_train_transformer_layers)
         if prefix and continues and os.path.samefile(os.path.dirname(prefix) or '.', self.directory):
             self._resume(prefix)
         self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
         self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from)
+
+    def _plan_steps(self):
+        """--epochs and --warmup_ratio as numbers of steps, once it is known how much data there is."""
+        args = self.args
+        if args.epochs is not None:
+            drawn = args.batch_size * args.accumulate_gradients         # windows a step
+            one = len(self.sampler) / drawn if self.sampler.padded else self.sampler.total_size / (drawn * self.seq_len)
+            args.stop_after = math.ceil(args.epochs * one) + 1
+        if args.warmup_ratio is not None:
+            if not args.stop_after:
+                raise UsageError('--warmup_ratio is a share of all steps: give --stop_after or --epochs.')
+            args.warmup_steps = round(args.warmup_ratio * (args.stop_after - 1))
 
     def _model_folder(self, continues):
         """Where vocabulary and hparams.json lie: in the run itself where it goes on, else in the model."""

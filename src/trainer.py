@@ -15,27 +15,48 @@ import tensorflow as tf
 from . import model
 from .console import UsageError, UserError
 
+# name: (the Keras optimizer, copies of the weights that it keeps, the weight decay it has by default)
 OPTIMIZERS = {
-    'adam': lambda learning_rate, beta, beta2: tf.keras.optimizers.Adam(learning_rate, beta_1=beta, beta_2=beta2, epsilon=1e-8),
-    'sgd': lambda learning_rate, beta, beta2: tf.keras.optimizers.SGD(learning_rate),
+    'adam': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.Adam(rate, beta_1=beta, beta_2=beta2, epsilon=1e-8, **settings), 2, 0.0),
+    'adamw': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.AdamW(rate, beta_1=beta, beta_2=beta2, epsilon=1e-8, **settings), 2, 0.1),
+    'lion': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.Lion(rate, beta_1=beta, beta_2=beta2, **settings), 1, 0.0),
+    'sgd': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.SGD(rate, **settings), 0, 0.0),
+}
+SCHEDULES = {
+    # warm: steps since the warm-up, as a share of those until the end; so_far: steps, as a multiple of the warm-up's
+    'constant': lambda warm, so_far: tf.ones_like(warm),
+    'linear': lambda warm, so_far: 1 - warm,
+    'cosine': lambda warm, so_far: 0.1 + 0.45 * (1 + tf.cos(math.pi * warm)),           # Loshchilov and Hutter 2017, arXiv:1608.03983
+    'noam': lambda warm, so_far: tf.math.rsqrt(tf.maximum(so_far, 1)),                  # Vaswani et al. 2017, arXiv:1706.03762, section 5.3
 }
 
 
-def schedule(kind, peak, warmup_steps=0, steps=None):
-    """A learning rate for Trainer: the number itself, or Keras's schedule of it.
+class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises from 0 to `peak` in warmup_steps and then goes as SCHEDULES says: constant; linear down to 0, or
+    cosine down to a tenth, over the rest of `steps`; noam, with the inverse square root of the step."""
 
-    constant: peak throughout. cosine: down to a tenth of it over `steps` (Loshchilov and Hutter 2017, arXiv:1608.03983). Both rise
-    from 0 in the first warmup_steps. Raises UsageError for a cosine without an end, or one that ends before it is warm.
+    def __init__(self, kind, peak, warmup_steps, steps):
+        self.kind, self.peak, self.warmup_steps, self.steps = kind, peak, warmup_steps, steps
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        warm = tf.clip_by_value((step - self.warmup_steps) / max(1, (self.steps or 0) - self.warmup_steps), 0, 1)
+        after = SCHEDULES[self.kind](warm, step / max(1, self.warmup_steps))
+        return self.peak * tf.where(step < self.warmup_steps, step / max(1, self.warmup_steps), after)
+
+
+def schedule(kind, peak, warmup_steps=0, steps=None):
+    """A learning rate for Trainer: the number itself, or a Schedule over `steps`.
+
+    Raises UsageError for a schedule without an end that needs one, one that ends before it is warm, and noam without a warm-up.
     """
-    if kind == 'cosine' and not steps:
-        raise UsageError('--schedule cosine needs to know where it ends: give --stop_after.')
-    if kind == 'cosine' and warmup_steps >= steps:
+    if kind in ('linear', 'cosine') and not steps:
+        raise UsageError(f'--schedule {kind} needs to know where it ends: give --stop_after or --epochs.')
+    if kind in ('linear', 'cosine') and warmup_steps >= steps:
         raise UsageError(f'--warmup_steps {warmup_steps} leaves nothing of the {steps} steps before --stop_after.')
-    if kind == 'constant' and not warmup_steps:
-        return peak
-    return tf.keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup_steps else peak, decay_steps=steps - warmup_steps if kind == 'cosine' else 1,
-        alpha=0.1 if kind == 'cosine' else 1.0, warmup_target=peak if warmup_steps else None, warmup_steps=warmup_steps)
+    if kind == 'noam' and not warmup_steps:
+        raise UsageError('--schedule noam falls from its warm-up on: give --warmup_steps.')
+    return peak if kind == 'constant' and not warmup_steps else Schedule(kind, peak, warmup_steps, steps)
 
 
 def has_gpu():
@@ -47,11 +68,12 @@ class Trainer:
     """Weights, their optimizer, and the compiled functions that train and score them."""
 
     def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, beta2=0.999, accumulate=1,
-                 recompute=False, only_transformer_layers=False):
+                 recompute=False, only_transformer_layers=False, weight_decay=None, clip_norm=None):
         """learning_rate: a number, or what `schedule` gives. accumulate: batches that make one step together, each token of them
         counting the same. recompute: keep no activations but each layer's input, and compute the rest again on the way back
         (Chen et al. 2016, arXiv:1604.06174); without it, only what is cheap is computed again (model.block).
-        only_transformer_layers: leave wte, wpe and ln_f as they are.
+        only_transformer_layers: leave wte, wpe and ln_f as they are. weight_decay: of the matrices, apart from the gradient (Loshchilov
+        and Hutter 2019, arXiv:1711.05101); None: the optimizer's default. clip_norm: the norm that all gradients together have at most.
         """
         self.hparams, self.params, self.accumulate = hparams, params, accumulate
         self.recompute = recompute
@@ -60,7 +82,9 @@ class Trainer:
                           if not only_transformer_layers or name.startswith('h')}
         self.optimizer_name = optimizer
         self._scheduled = not isinstance(learning_rate, (int, float))
-        self.optimizer = OPTIMIZERS[optimizer](learning_rate, beta, beta2)
+        make, _, decay = OPTIMIZERS[optimizer]
+        self.optimizer = make(learning_rate, beta, beta2, weight_decay=(decay if weight_decay is None else weight_decay) or None, global_clipnorm=clip_norm)
+        self.optimizer.exclude_from_weight_decay(var_list=[value for name, value in self.trainable.items() if name.endswith(('/g', '/b'))])
         self.optimizer.build(list(self.trainable.values()))
         self._sums = [tf.Variable(tf.zeros_like(value), trainable=False) for value in self.trainable.values()] if accumulate > 1 else None
         self._counted = tf.Variable(0.0, trainable=False)                  # tokens that self._sums are the gradients of
@@ -184,7 +208,7 @@ def step_bytes(trainer, batch_size, seq_len, recompute=None):
     recompute = trainer.recompute if recompute is None else recompute
     hparams, tokens = trainer.hparams, batch_size * seq_len
     trainable = sum(math.prod(v.shape) for v in trainer.trainable.values())
-    slots = {'adam': 2, 'sgd': 0}[trainer.optimizer_name]
+    _, slots, _ = OPTIMIZERS[trainer.optimizer_name]
     copies = trainable * (1 + slots + (1 if trainer.accumulate > 1 else 0))
     # kept for the way back, in floats a token: what a layer makes; for one layer at a time the attention weights; the logits. The
     # factors are fitted to peaks measured on a CPU (nine runs: 3 to 24 layers, 1024 to 4096 tokens, Adam and SGD), from which they are

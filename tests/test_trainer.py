@@ -7,7 +7,7 @@ import tensorflow as tf
 from reference import Reference, Windows, rough_params, save_rough
 
 from src import checkpoint, dataset, model, trainer
-from src.console import UserError
+from src.console import UsageError, UserError
 from src.model import HParams
 from src.trainer import Trainer
 
@@ -318,3 +318,63 @@ def test_the_memory_estimate_grows_with_what_takes_memory():
     assert needs[0] < needs[1] < trainer.step_bytes(adam, 8, 64) and trainer.step_bytes(sgd, 4, 64) < needs[1]
     assert trainer.step_bytes(adam, 4, 64, recompute=True) == needs[0]
     assert trainer.main_memory() > 1e8
+
+
+# ---- the learning rate, weight decay, clipping
+
+@pytest.mark.parametrize('kind, warmup, steps, expected', [
+    ('constant', 4, None, {0: 0, 1: .25, 3: .75, 4: 1, 99: 1}),
+    ('linear', 4, 12, {0: 0, 2: .5, 4: 1, 6: .75, 8: .5, 12: 0, 20: 0}),
+    ('linear', 0, 10, {0: 1, 5: .5, 9: .1}),
+    ('cosine', 0, 10, {0: 1, 5: .55, 10: .1, 30: .1}),
+    ('cosine', 2, 12, {1: .5, 2: 1, 7: .55, 12: .1}),
+    ('noam', 4, None, {0: 0, 1: .25, 4: 1, 16: .5, 64: .25, 400: .1}),
+])
+def test_schedules_by_hand(kind, warmup, steps, expected):
+    rate = trainer.schedule(kind, 3e-3, warmup, steps)
+    assert {step: float(rate(step)) / 3e-3 for step in expected} == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_constant_rate_is_a_number():
+    assert trainer.schedule('constant', 3e-3) == 3e-3
+
+
+@pytest.mark.parametrize('kind, warmup, steps, words', [
+    ('linear', 0, None, '--schedule linear needs to know where it ends.*--epochs'), ('cosine', 0, None, 'cosine needs'),
+    ('linear', 10, 10, '--warmup_steps 10 leaves nothing of the 10'), ('noam', 0, None, 'noam.*give --warmup_steps')])
+def test_schedules_that_cannot_be(kind, warmup, steps, words):
+    with pytest.raises(UsageError, match=words):
+        trainer.schedule(kind, 1e-3, warmup, steps)
+
+
+@pytest.mark.parametrize('name', list(trainer.OPTIMIZERS))
+def test_each_optimizer_learns_and_its_state_comes_back(name, tmp_path):
+    rate = {'sgd': 0.3, 'lion': 1e-3}.get(name, 5e-3)
+    first, batches = Trainer(SMALL, rough_params(SMALL), optimizer=name, learning_rate=rate), Windows(WINDOWS[:1])
+    losses = [first.step(batches) for _ in range(6)]
+    assert losses[-1] < losses[0] - 0.05
+    prefix = checkpoint.save(str(tmp_path), SMALL, first.params, 6, first.state(counter=6))
+    second = Trainer(SMALL, checkpoint.load(str(tmp_path))[1], optimizer=name, learning_rate=rate)
+    assert 'note' not in second.restore(checkpoint.read_state(prefix))
+    assert [second.step(batches) for _ in range(3)] == [first.step(batches) for _ in range(3)]
+
+
+def test_weight_decay_is_of_the_matrices_alone():
+    """SGD: the same step, and besides rate * decay of each matrix as it was."""
+    plain = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=0.1)
+    decayed = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=0.1, weight_decay=0.5)
+    before = weights_of(plain)
+    plain.step(Windows(WINDOWS)), decayed.step(Windows(WINDOWS))
+    for name, value in weights_of(plain).items():
+        matrix = name.rsplit('/', 1)[-1] in ('w', 'wte', 'wpe')
+        np.testing.assert_allclose(weights_of(decayed)[name], value - (0.05 * before[name] if matrix else 0), rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_clipping_makes_a_long_gradient_as_long_as_asked_and_leaves_a_short_one():
+    moved = {}
+    for clip in (None, 0.01, 1e6):
+        t = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=1.0, clip_norm=clip)
+        before = weights_of(t)
+        t.step(Windows(WINDOWS))
+        moved[clip] = math.sqrt(sum(((weights_of(t)[name] - before[name]) ** 2).sum() for name in before))
+    assert moved[0.01] == pytest.approx(0.01, rel=1e-3) and moved[1e6] == pytest.approx(moved[None], rel=1e-6) and moved[None] > 0.1
