@@ -27,11 +27,11 @@ PEER = ('import sys, chatminer.chatparsers as parsers; parser = getattr(parsers,
 
 
 def messages(n):
-    """n messages of the demo's people, in random order, seconds to hours apart: (milliseconds since 1970, name, text)."""
+    """n messages of the demo's people, in random order, seconds to hours apart, a million in eleven years: (milliseconds since 1970, name, text)."""
     texts = [turn.text for thread in readers.read(os.path.join(ROOT, 'demo', 'exports')) for turn in thread.turns]
     draw, time = random.Random(1), 1_400_000_000_000
     for _ in range(n):
-        time += draw.choice((5_000, 20_000, 60_000, 300_000, 40_000_000))
+        time += 25_200_000 if draw.random() < 0.01 else draw.choice((5_000, 20_000, 60_000, 300_000))
         yield time, draw.choice(('Theo Lang', 'Mara Winter')), draw.choice(texts) + draw.choice(('', '', ' 😊', ' ja, schön'))
 
 
