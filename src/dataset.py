@@ -212,7 +212,7 @@ class Corpus:
         owners = tokens.owners.astype(np.int32)
         numbers = np.asarray([0, *(self._speakers[name] + 1 for name in tokens.names)], np.int32)
         continues = owners == dialogue.CONTINUES
-        owners = np.where(continues, max(self._speaking, 0), np.sign(owners) * numbers[np.where(continues, 0, np.abs(owners))])
+        owners = np.where(continues, self._speaking, np.sign(owners) * numbers[np.where(continues, 0, np.abs(owners))])
         if len(owners):
             self._speaking = abs(int(owners[-1]))
         return tokens.ids, owners.astype(np.int32)
@@ -442,16 +442,16 @@ def learnt(owners, who, speakers):
     who: a name: every turn of that speaker's; 'replies': every turn but the first of each conversation. Words count, with what ends
     them: the line break or mark, and the first token behind it, by which a model says that the turn is over. Headers do not.
     """
-    turns = Turns(owners)
     counts = owners > 0
     if who == REPLIES:
+        turns = Turns(owners)
         first = np.zeros(len(owners), bool)
         for start, stop in zip(turns.starts[turns.opens], turns.stops[turns.opens]):
             first[start:stop] = True
         counts &= ~first
     else:
         counts &= owners == speakers.index(who) + 1
-    counts[1:] |= counts[:-1] & (owners[:-1] > 0) & (owners[1:] <= 0)
+    counts[1:] |= counts[:-1] & (owners[1:] <= 0)
     return counts
 
 

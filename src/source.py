@@ -228,7 +228,7 @@ class Export:
             except DAMAGE as error:
                 if getattr(error, 'filename', None):    # it cannot be opened
                     raise UserError(describe(error)) from None
-                raise UserError(f'{path} looks like an archive but cannot be read ({_short(error)}): download or copy it again.') from None
+                raise UserError(f'{path} looks like an archive but cannot be read ({in_short(error)}): download or copy it again.') from None
             self.is_file = found is None
             found = [(os.path.basename(path), size, opener)] if found is None else found
         elif os.path.exists(path):
@@ -255,7 +255,7 @@ class Export:
                 else:
                     found.append((inner, os.path.getsize(name), functools.partial(open, name, 'rb')))
             except OSError as error:                    # a link to nowhere
-                self.refused.append((posixpath.join(self.path, inner), _short(error)))
+                self.refused.append((posixpath.join(self.path, inner), in_short(error)))
         return found
 
     def _unpacked(self, found, depth):
@@ -272,7 +272,7 @@ class Export:
                     self.refused.append((path, str(error)))
                     continue
                 except DAMAGE as error:
-                    self.refused.append((path, f'a damaged archive ({_short(error)})'))
+                    self.refused.append((path, f'a damaged archive ({in_short(error)})'))
                     continue
             if members is None:
                 yield inner, size, opener
@@ -406,6 +406,6 @@ def _hidden(inner):
     return any(part.startswith('.') or part == '__MACOSX' for part in inner.split('/') if part not in ('', '.'))
 
 
-def _short(error):
+def in_short(error):
     """An exception in a few words."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:120].rstrip('.')

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 from ..console import UsageError, UserError
 from ..dialogue import Conversation, Turn
-from ..source import DAMAGE, Export, _short
+from ..source import DAMAGE, Export, in_short
 
 # Reasons to drop a record; a format may have its own beside these.
 SYSTEM, MEDIA, DELETED, UNREADABLE, EMPTY, BOT, DUPLICATE, FORWARDED = (
@@ -68,7 +68,7 @@ class Tally:
 
     def damaged(self, source, error):
         """A file, or the rest of it, cannot be read."""
-        self.broken.append((source.path, _short(error)))
+        self.broken.append((source.path, in_short(error)))
 
     def note(self, sentence):
         """A choice that was made for the user; told once."""
@@ -143,7 +143,7 @@ def plan(exports, format=None):
                     score, module = ranking[0][0], formats()[ranking[0][2]]
                     why = '; '.join(f'{name}: {reason}' for close, reason, name in ranking[:3] if close > 0) or 'nothing in it looks like a chat'
             except DAMAGE as error:
-                score, why = -1, f'it cannot be read ({_short(error)})'
+                score, why = -1, f'it cannot be read ({in_short(error)})'
             if score >= READABLE:
                 key = module.group(source) if hasattr(module, 'group') else source.path
                 groups.setdefault((module.NAME, key), (module, []))[1].append(source)
