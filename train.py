@@ -8,6 +8,7 @@ The run is kept in checkpoint/<run_name>/, a model folder that every other scrip
 The same command again resumes it: weights, optimizer, random state and place in the data. Ctrl-C saves first.
 """
 import argparse
+import json
 import math
 import os
 import signal
@@ -46,12 +47,22 @@ def parse_arguments():
         help='of the learning rate: linear: down to 0 at the end; cosine: down to a tenth of it; noam: with the inverse square root of the step')
     add('--warmup_steps', type=console.count, default=0, metavar='STEPS', help='the learning rate rises from 0 in so many steps')
     add('--warmup_ratio', type=console.below_1, metavar='SHARE', help='the same, as a share of all steps')
-    add('--optimizer', choices=['adam', 'adamw', 'lion', 'sgd'], default='adam', help='the optimizer; lion wants a tenth of the others\' learning rate')
+    add('--optimizer', choices=['adam', 'adamw', 'adafactor', 'lion', 'sgd'], default='adam',
+        help='the optimizer; adafactor keeps next to nothing beside the weights, and wants 1e-3 or so; lion wants a tenth of the others\' learning rate')
     add('--weight_decay', type=console.nonnegative_float, metavar='RATE', help='of the matrices, apart from the gradient; default: 0.1 with adamw, else 0')
     add('--clip_norm', type=console.positive_float, metavar='NORM', help='the norm that all gradients together have at most; default: any')
+    add('--dropout', type=console.below_1, default=0.0, metavar='SHARE', help='this share of the activations is left out at each step; 0.1 helps small corpora')
+    add('--label_smoothing', type=console.below_1, default=0.0, metavar='SHARE', help='this share of the probability is spread over all tokens')
     add('--accumulate_gradients', type=console.positive_int, default=1, metavar='N', help='batches whose gradients are averaged for one step')
     add('--memory_saving_gradients', action='store_true', help="keep no activations but each layer's input; a third slower, much smaller")
+    add('--precision', choices=['auto', 'float32', 'bfloat16', 'float16'], default='auto',
+        help='of activations and matrix products; weights, softmax and loss are float32; auto: bfloat16 on a GPU that has it, else float32')
+    add('--fit', action='store_true', help='where the memory is too small for the settings, change those that make it fit, and say so')
     add('--only_train_transformer_layers', action='store_true', help='leave the embeddings as they are')
+    add('--freeze_layers', type=console.count, default=0, metavar='N', help='leave the first N layers and the embeddings as they are')
+    add('--lora_rank', type=console.count, default=0, metavar='RANK', help='train adapters of this rank beside the weights and save these alone (LoRA); 8 or 16 is usual; 0: train the weights')
+    add('--lora_alpha', type=console.positive_float, metavar='ALPHA', help='adapters count ALPHA / RANK; default: twice the rank')
+    add('--lora_targets', default='all', metavar='NAMES', help='the matrices that get adapters: attn, mlp, all, or names as attn/c_attn, divided by commas')
     add('--noise', type=console.fraction, default=0.0, metavar='SHARE', help='this share of the input tokens is replaced by random ones')
 
     add = parser.add_argument_group('the run').add_argument
@@ -61,6 +72,7 @@ def parse_arguments():
     add('--stop_after', type=console.positive_int, metavar='STEP', help='save and stop before this step; default: go on until Ctrl-C')
     add('--epochs', type=console.positive_float, metavar='N', help='stop when as many tokens (or replies) as the dataset has were drawn N times; instead of --stop_after')
     add('--save_every', type=console.count, default=1000, metavar='STEPS', help='steps between checkpoints; the five newest are kept; 0: only at the end')
+    add('--allow_change', action='store_true', help='go on with the run although its model, vocabulary or dataset is another one now')
     add('--seed', type=int, help='of the data order, the random weights and the samples; default: another every time')
     add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
 
@@ -72,10 +84,12 @@ def parse_arguments():
     add('--top_p', type=console.fraction, default=0.0, metavar='P', help='sample from the likeliest tokens that reach this probability; 0: off')
 
     add = parser.add_argument_group('validation').add_argument
-    add('--val_dataset', metavar='PATH', help='text or npz to validate on; default: --dataset')
+    add('--val_dataset', metavar='PATH', help='text or npz to validate on; default: a part of --dataset, which is then not trained on')
+    add('--val_share', type=console.below_1, default=0.05, metavar='SHARE', help='the part of --dataset that is held out, in whole conversations or documents')
     add('--val_batch_size', type=console.positive_int, default=2, metavar='WINDOWS', help='windows in a validation batch')
     add('--val_batch_count', type=console.positive_int, default=40, metavar='N', help='batches in a validation')
-    add('--val_every', type=console.count, default=0, metavar='STEPS', help='steps between validations; 0: none')
+    add('--val_every', type=console.count, default=0, metavar='STEPS', help='steps between validations; 0: none; the best checkpoint is kept in the run\'s folder best/')
+    add('--early_stop', type=console.count, default=0, metavar='N', help='stop after N validations in a row that are not the best; 0: go on')
 
     add = parser.add_argument_group('output').add_argument
     add('--print_every', type=console.positive_int, default=1, metavar='STEPS', help='steps between lines of progress')
@@ -85,6 +99,13 @@ def parse_arguments():
     for one, other in (('epochs', 'stop_after'), ('warmup_ratio', 'warmup_steps')):
         if getattr(args, one) is not None and getattr(args, other):
             parser.error(f'--{one} and --{other} both say the same: give one of them')
+    for other in ('only_train_transformer_layers', 'freeze_layers'):
+        if args.lora_rank and getattr(args, other):
+            parser.error(f'--lora_rank {args.lora_rank} trains adapters alone: leave out --{other}')
+    if args.lora_alpha and not args.lora_rank:
+        parser.error(f'--lora_alpha {args.lora_alpha:g} needs adapters: give --lora_rank, 8 or 16')
+    if args.early_stop and not args.val_every:
+        parser.error(f'--early_stop {args.early_stop} needs validations: give --val_every, 100 or so')
     return args
 
 
@@ -95,46 +116,56 @@ class Run:
         self.args = args
         self.directory = os.path.join(args.checkpoint_dir, args.run_name)
         self.counter, self.average, self.started = 1, (0.0, 0.0), time.time()
+        self.saved = None                               # the counter of the newest checkpoint of this process
         self.bar = None
-        self.stop_signal = None
+        self.stop_signal, self.stopped_early = None, False
 
     # ---- before the first step
 
     def load(self):
         """Weights, vocabulary, data, optimizer; then where the run stood."""
-        from src import checkpoint, dataset, encoder, sample, trainer
+        from src import checkpoint, dataset, encoder, sample
         args = self.args
         self.seed = sample.fresh_seed() if args.seed is None else args.seed
-        continues = args.restore_from not in ('fresh', 'scratch') and checkpoint.latest(self.directory) is not None
-        model_folder = self._model_folder(continues)
+        self.continues = args.restore_from not in ('fresh', 'scratch') and checkpoint.latest(self.directory) is not None
+        model_folder = self._model_folder(self.continues)
         self.enc = encoder.get_encoder(model_folder)
         params, prefix = self._weights(model_folder)
 
         print('Loading dataset...')
         loaded = self._data(args.dataset)
+        self.settings = self._settings(loaded, model_folder)
+        held_out = self._held_out(loaded) if args.val_every else None
+        if args.val_every and not args.val_dataset:
+            loaded, held_out = held_out
         self.sampler = loaded.sampler(args.seed, args.windows, args.learn_from, args.max_turns)
         self.seq_len = dataset.window(self.sampler, self.hparams.n_ctx, args.seq_len)
-        params = self._extend(params, loaded)
-        self.batches = dataset.Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise)
+        params = self._adapt(self._extend(params, loaded), prefix)
         print('dataset has', self.sampler.total_size, 'tokens')
-        if args.val_every:
-            held_out = self._data(args.val_dataset) if args.val_dataset else loaded
-            if held_out.enc.n_vocab > self.hparams.n_vocab:
-                raise UserError(f'{args.val_dataset} is in the style "{held_out.dialogue["style"]}", whose special tokens the model does not have: '
-                                'write --val_dataset in the style of --dataset.')
-            self.val_sampler = held_out.sampler(1, args.windows, args.learn_from, args.max_turns)
+        if held_out:
+            self.val_sampler = held_out.sampler(1, args.windows, args.learn_from, args.max_turns, name='validation set')
+            self._warn_of_padding(self.val_sampler)
+        self._warn_of_padding(self.sampler)
 
         self._plan_steps()
-        self.trainer = trainer.Trainer(
-            self.hparams, params, optimizer=args.optimizer, beta=args.beta, beta2=args.beta2,
-            learning_rate=trainer.schedule(args.schedule, args.learning_rate, args.warmup_steps, args.stop_after and args.stop_after - 1),
-            weight_decay=args.weight_decay, clip_norm=args.clip_norm,
-            accumulate=args.accumulate_gradients, recompute=args.memory_saving_gradients,
-            only_transformer_layers=args.only_train_transformer_layers)
-        if prefix and continues and os.path.samefile(os.path.dirname(prefix) or '.', self.directory):
+        self._fit(params)
+        self.batches = dataset.Ahead(dataset.Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise))
+        self.trainer = self._trainer(params)
+        if prefix and self.continues and files.is_in(prefix, self.directory):
             self._resume(prefix)
         self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
         self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from)
+
+    def _held_out(self, loaded):
+        """--val_dataset, or (the rest, a part) of the dataset."""
+        args = self.args
+        if not args.val_dataset:
+            return loaded.divided(args.val_share)
+        held_out = self._data(args.val_dataset)
+        if held_out.enc.n_vocab > max(self.hparams.n_vocab, loaded.enc.n_vocab):
+            raise UserError(f'{args.val_dataset} is in the style "{held_out.dialogue["style"]}", whose special tokens the model does not have: '
+                            'write --val_dataset in the style of --dataset.')
+        return held_out
 
     def _plan_steps(self):
         """--epochs and --warmup_ratio as numbers of steps, once it is known how much data there is."""
@@ -176,7 +207,8 @@ class Run:
         latest = self.directory if checkpoint.latest(self.directory) else model_folder
         _, prefix = checkpoint.resolve({'latest': latest, 'fresh': model_folder}.get(args.restore_from, args.restore_from), args.models_dir)
         print('Loading checkpoint', prefix)
-        hparams, params = checkpoint.load(prefix, args.models_dir, self.hparams)
+        own = self.continues and files.is_in(prefix, self.directory)
+        hparams, params = checkpoint.load(prefix, args.models_dir, self.hparams, merge=not (own or args.lora_rank))
         if hparams != self.hparams:
             way_out = ('give the --model_name that the run was made from, or another --run_name' if args.restore_from == 'latest' else
                        f'give --model_name {os.path.dirname(prefix)} as well')
@@ -204,6 +236,78 @@ class Run:
         self.hparams, params = model.extended(self.hparams, params, n_vocab, types, self.seed)
         return params
 
+    def _adapt(self, params, prefix):
+        """The weights with the adapters that the run has, or is to have. Sets self.base, which they are added to."""
+        from src import checkpoint, lora
+        args, self.base = self.args, None
+        if args.lora_rank:
+            if prefix is None:
+                raise UsageError(f'--lora_rank {args.lora_rank} trains adapters of a model that can speak already, not of random weights: leave out --restore_from scratch.')
+            params = lora.add(params, args.lora_rank, args.lora_alpha or 2 * args.lora_rank, args.lora_targets, self.seed)
+        there = lora.settings(params)
+        if there:
+            self.base = checkpoint.hold_base(self.directory, prefix, args.models_dir)
+            print(f'Training adapters of {lora.describe(there)}; the weights of {self.base.prefix} stay as they are')
+        return params
+
+    def _settings(self, loaded, model_folder):
+        """What settings.json keeps: what the run is made of, and how it was asked for.
+
+        Raises UsageError where the run is to go on with another vocabulary or dataset than it had, unless --allow_change.
+        """
+        from src import dataset
+        args, path = self.args, os.path.join(self.directory, 'settings.json')
+        folder = files.model_folder(args.model_name, args.models_dir) if args.model_name else model_folder
+        now = {'vocabulary_sha256': files.sha256(os.path.join(folder, 'encoder.json'), os.path.join(folder, 'vocab.bpe')),
+               'dataset': args.dataset, 'dataset_tokens': sum(map(len, loaded.chunks)), 'dataset_sha256': dataset.fingerprint(loaded.chunks),
+               'arguments': {name: value for name, value in vars(args).items() if value is not None}}
+        if not self.continues or not os.path.isfile(path):              # a run of a fork has none
+            return now
+        try:
+            with open(path, encoding='utf-8') as file:
+                then = json.load(file)
+            changed = []
+            if args.model_name is None:
+                now['vocabulary_sha256'] = then['vocabulary_sha256']    # the run has its own, with the special tokens that it learnt
+            elif then['vocabulary_sha256'] != now['vocabulary_sha256']:
+                changed.append(f'a vocabulary of SHA-256 {then["vocabulary_sha256"][:12]}..., and that of {args.model_name} has {now["vocabulary_sha256"][:12]}...')
+            if then['dataset_sha256'] != now['dataset_sha256']:
+                changed.append(f'{then["dataset"]} of {then["dataset_tokens"]} tokens (SHA-256 {then["dataset_sha256"][:12]}...), '
+                               f'and {now["dataset"]} has {now["dataset_tokens"]} ({now["dataset_sha256"][:12]}...)')
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f'{path} is damaged: delete it to go on without comparing the dataset with that of before.') from None
+        if changed and not args.allow_change:
+            raise UsageError(f'{self.directory} was trained with {"; and with ".join(changed)}: --allow_change goes on all the same, another --run_name starts anew.')
+        return now
+
+    def _warn_of_padding(self, sampler):
+        from src import dataset
+        sentence = dataset.padding(sampler, self.seq_len)
+        if sentence:
+            print(sentence)
+
+    def _fit(self, params):
+        """Sets self.plan: what a step takes. With --fit, changes the settings where that is more than there is."""
+        from src import plan, trainer
+        args = self.args
+        names = trainer.trained(params, args.only_train_transformer_layers, args.freeze_layers, self.base and self.base.n_vocab)
+        n_trained = sum(math.prod(v.shape) for v in names.values())
+        args.precision = trainer.default_precision() if args.precision == 'auto' else args.precision
+        self.plan = plan.Plan(self.hparams, args.batch_size, self.seq_len, n_trained=n_trained, accumulate=args.accumulate_gradients,
+                              optimizer=args.optimizer, recompute=args.memory_saving_gradients, precision=args.precision, dropout=args.dropout)
+        self.memory = plan.memory()
+
+    def _trainer(self, params):
+        from src import trainer
+        args = self.args
+        return trainer.Trainer(
+            self.hparams, params, optimizer=args.optimizer, beta=args.beta, beta2=args.beta2,
+            learning_rate=trainer.schedule(args.schedule, args.learning_rate, args.warmup_steps, args.stop_after and args.stop_after - 1),
+            weight_decay=args.weight_decay, clip_norm=args.clip_norm, precision=args.precision, dropout=args.dropout,
+            label_smoothing=args.label_smoothing, seed=self.seed, accumulate=args.accumulate_gradients, recompute=args.memory_saving_gradients,
+            only_transformer_layers=args.only_train_transformer_layers, freeze_layers=args.freeze_layers, base_vocab=self.base and self.base.n_vocab,
+            tokens=args.batch_size * self.seq_len)
+
     def _resume(self, prefix):
         """Counter, optimizer, random state and average as they were when `prefix` was saved."""
         from src import checkpoint
@@ -225,7 +329,7 @@ class Run:
         """What is about to run, and an estimate of what it takes."""
         import tensorflow as tf
 
-        from src import trainer
+        from src import plan, trainer
         args, hparams = self.args, self.hparams
         tokens = args.batch_size * self.seq_len * args.accumulate_gradients
         gpus = tf.config.list_physical_devices('GPU')
@@ -234,8 +338,8 @@ class Run:
         else:
             device = f'CPU, {os.cpu_count()} cores (no GPU is seen; pip install "tensorflow[and-cuda]" on a machine that has one)'
         print(f'Device: {device}')
-        print(f'Model: {trainer.n_params(hparams) / 1e6:.1f} million parameters, '
-              f'{sum(int(np.prod(v.shape)) for v in self.trainer.trainable.values()) / 1e6:.1f} million of them trained')
+        print(f'Model: {plan.n_params(hparams) / 1e6:.1f} million parameters, '
+              f'{self.plan.n_trained / 1e6:.1f} million of them trained')
         steps = max(0, args.stop_after - self.counter) if args.stop_after else None
         batches = f' x {args.accumulate_gradients}' if args.accumulate_gradients > 1 else ''
         if self.sampler.padded:
@@ -245,15 +349,9 @@ class Run:
             each = f'{args.batch_size} x {self.seq_len} tokens{batches} = {tokens}'
             share = f'{(steps or 0) * tokens / self.sampler.total_size:.2f} epochs'
         print(f'Each step: {each}; ' + ('until Ctrl-C' if steps is None else f'{steps} step{"s" * (steps != 1)} = {share}'))
-        flops = trainer.step_flops(hparams, tokens, self.seq_len, args.memory_saving_gradients)
-        seconds = flops / (trainer.measured_flops() * 0.75)
+        seconds = self.plan.seconds(trainer.measured_flops(self.trainer.precision))
         total = '' if not steps else f', {duration(steps * seconds)} in all'
-        needed, there = trainer.step_bytes(self.trainer, args.batch_size, self.seq_len), None if gpus else trainer.main_memory()
-        print(f'Estimate: {needed / 1e9:.1f} GB of memory, {seconds:.2g} s a step{total}')
-        if there and needed > there:
-            saved = trainer.step_bytes(self.trainer, args.batch_size, self.seq_len, recompute=True)
-            print(f'This machine has {there / 1e9:.1f} GB, so it may not fit: --memory_saving_gradients needs {saved / 1e9:.1f} GB, '
-                  'a smaller --batch_size (with --accumulate_gradients) or --seq_len less.')
+        print(f'Estimate: {self.plan.bytes() / 1e9:.1f} GB of memory, {seconds:.2g} s a step{total}')
 
     def show_batch(self):
         """Print a batch, the learnt tokens green on a terminal, between [[ ]] elsewhere; \u21b5 is a line break."""
@@ -273,43 +371,61 @@ class Run:
     # ---- the loop
 
     def loop(self):
-        """Save, sample, validate where due, then step; until stop_after or a signal. Returns the exit status."""
-        from src import trainer
+        """Save, sample, validate where due, then step; until stop_after, --early_stop or a signal. Returns the exit status."""
+        from src import history
         args = self.args
-        self._log = self._open_log()
+        self.history = history.History(self.directory, self.counter)
+        if self.history.note:
+            print(self.history.note)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         print('Training...')
-        self.started = time.time()
+        self.started = self.stepped = time.time()
         total = args.stop_after - 1 if args.stop_after else None
         wants_bar = args.log == 'bar' or (args.log == 'auto' and os.isatty(1))
         self.bar = tqdm(total=total, initial=min(self.counter - 1, total or self.counter), unit='step', dynamic_ncols=True) if wants_bar else None
-        saved, began = None, self.counter
-        while True:
-            if self.stop_signal or (args.stop_after and self.counter >= args.stop_after):
-                break
+        began = self.counter
+        while not (self.stop_signal or self.stopped_early or (args.stop_after and self.counter >= args.stop_after)):
             if args.save_every and self.counter % args.save_every == 0:
-                saved = self.save()
+                self.save()
             if args.sample_every and self.counter % args.sample_every == 0:
                 self.sample()
             if args.val_every and (self.counter % args.val_every == 0 or self.counter == 1):
                 self.validate()
-            if self.stop_signal:
+            if self.stop_signal or self.stopped_early:
                 break
-            rate, loss = self.trainer.learning_rate, self.trainer.step(self.batches)
-            trainer.check_finite(loss, self.counter)
-            self.average = (self.average[0] * 0.99 + loss, self.average[1] * 0.99 + 1.0)
-            self.report(loss, rate)
-            self.counter += 1
+            self.step()
         if self.bar is not None:
             self.bar.close()
             self.bar = None
         if self.stop_signal:
             print('interrupted')
-        if self.counter not in (saved, began):
+        if self.counter not in (self.saved, began):
             self.save()
-        self._log.close()
+        self.history.close()
         return 128 + self.stop_signal if self.stop_signal else 0
+
+    def step(self):
+        """One step of the optimizer, recorded."""
+        trainer, rate = self.trainer, self.trainer.learning_rate
+        loss = trainer.step(self.batches)
+        now = time.time()
+        speed, self.stepped = trainer.positions / (now - self.stepped), now
+        if trainer.skipped_in_a_row:
+            self.say(f'[{self.counter} | {now - self.started:2.2f}] the loss is {loss:2.2f}, it or a gradient is not finite: this step is skipped ({trainer.skipped} so far)')
+            if trainer.skipped_in_a_row >= trainer.patience:
+                raise UserError(f'{trainer.skipped_in_a_row} steps in a row, up to {self.counter}, had a loss or gradient that is not finite; the checkpoints are untouched: '
+                                f'go on from the last one with a smaller --learning_rate than {rate:.2g}, with --clip_norm 1, or with --precision float32.')
+        else:
+            self.average = (self.average[0] * 0.99 + loss, self.average[1] * 0.99 + 1.0)
+        self.history.record(self.counter, loss=loss, learning_rate=rate, tokens_per_s=speed)
+        average = self.average[0] / max(self.average[1], 1e-9)
+        if self.bar is not None:
+            self.bar.set_postfix_str(f'loss={loss:.2f} avg={average:.2f}, {speed:,.0f} tokens/s', refresh=False)
+            self.bar.update()
+        elif self.counter % self.args.print_every == 0:
+            self.say(f'[{self.counter} | {now - self.started:2.2f}] loss={loss:2.2f} avg={average:2.2f}')
+        self.counter += 1
 
     def _on_signal(self, number, frame):
         """The first signal lets the step finish and saves; a second Ctrl-C stops at once."""
@@ -317,40 +433,28 @@ class Run:
             raise KeyboardInterrupt
         self.stop_signal = number
 
-    def _open_log(self):
-        import tensorflow as tf
-        return tf.summary.create_file_writer(self.directory)
-
-    def _record(self, **values):
-        import tensorflow as tf
-        with self._log.as_default(step=self.counter):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-
     def say(self, line):
         """A line of output that leaves the bar whole."""
         print(line, flush=True) if self.bar is None else self.bar.write(line)
 
-    def report(self, loss, rate):
-        average = self.average[0] / self.average[1]
-        self._record(loss=loss, learning_rate=rate)
-        if self.bar is not None:
-            self.bar.set_postfix_str(f'loss={loss:.2f} avg={average:.2f}', refresh=False)
-            self.bar.update()
-        elif self.counter % self.args.print_every == 0:
-            self.say(f'[{self.counter} | {time.time() - self.started:2.2f}] loss={loss:2.2f} avg={average:2.2f}')
-
     def save(self):
-        """Write the checkpoint of this counter. Returns the counter."""
+        """Write the checkpoint of this counter, unless there is one already. Returns its prefix."""
         from src import checkpoint
-        self.say(f'Saving {os.path.join(self.directory, f"model-{self.counter}")}')
+        prefix = os.path.join(self.directory, f'model-{self.counter}')
+        if self.saved == self.counter:
+            return prefix
+        self.say(f'Saving {prefix}')
         state = self.trainer.state(counter=self.counter, average=self.average, batches=self.batches.state, tokens=self.sampler.total_size)
-        checkpoint.save(self.directory, self.hparams, self.trainer.params, self.counter, state)
+        checkpoint.save(self.directory, self.hparams, self.trainer.params, self.counter, state, base=self.base)
         checkpoint.copy_vocabulary(self.model_folder, self.directory, self.special_tokens)     # behind the weights, which may have grown
         checkpoint.write_dialogue(self.directory, self.dialogue)
         self.model_folder = self.directory
         checkpoint.write_counter(self.directory, self.counter)
-        return self.counter
+        with files.whole(os.path.join(self.directory, 'settings.json'), 'w', encoding='utf-8') as file:
+            json.dump(self.settings, file, ensure_ascii=False, indent=1)
+        self.history.draw()
+        self.saved = self.counter
+        return prefix
 
     def sample(self):
         """Write sample_num texts that begin where a document does to samples/<run>/samples-<counter>; print the last one."""
@@ -371,15 +475,29 @@ class Run:
             file.write('\n'.join(blocks))
 
     def validate(self):
-        """The loss on val_batch_count batches, the same ones every time."""
-        from src import dataset
+        """The loss on val_batch_count batches, the same ones every time. Keeps the best checkpoint; sees when to stop early."""
+        from src import checkpoint, dataset
         args = self.args
         self.say('Calculating validation loss...')
         self.val_sampler.rng = np.random.default_rng(1)
-        batches = dataset.Batches(self.val_sampler, args.val_batch_size, self.seq_len, self.hparams.n_vocab)
-        loss = self.trainer.validate(batches, args.val_batch_count)
-        self._record(val_loss=loss)
-        self.say(f'[{self.counter} | {time.time() - self.started:2.2f}] validation loss = {loss:2.2f}')
+        batches = dataset.Batches(self.val_sampler, args.val_batch_size, self.seq_len, self.hparams.n_vocab, replies=self.val_sampler.replies is not None)
+        loss, reply_loss = self.trainer.validate(batches, args.val_batch_count)
+        perplexity = math.exp(min(loss if reply_loss is None else reply_loss, 700))
+        self.history.record(self.counter, val_loss=loss, perplexity=perplexity)
+        at = f'[{self.counter} | {time.time() - self.started:2.2f}]'
+        self.say(f'{at} validation loss = {loss:2.2f}')
+        if reply_loss is not None:
+            self.say(f'{at} perplexity of replies = {perplexity:2.2f}')
+        if self.history.rising_since:
+            self.say(f'validation has risen since step {self.history.rising_since:,}: from here on the model learns the training data by heart')
+        if self.history.best[0] == self.counter and self.counter > 1:
+            checkpoint.write_best(self.directory, self.save(), loss)
+        if args.early_stop and self.history.since_best >= args.early_stop:
+            step, best = self.history.best
+            self.say(f'{self.history.since_best} validations in a row were not better than {best:.2f} at step {step:,}: stopped early; '
+                     f'that checkpoint is in {os.path.join(self.directory, "best")}')
+            self.stopped_early = True
+        self.stepped = time.time()
 
 
 def duration(seconds):

@@ -3,6 +3,7 @@
     models/124M/        checkpoint  model.ckpt.data-00000-of-00001  model.ckpt.index  hparams.json  encoder.json  vocab.bpe
     checkpoint/run1/    checkpoint  model-500.data-00000-of-00001   model-500.index   the same three, dialogue.json,
                         counter     state-500.data-00000-of-00001   state-500.index   (optimizer, random state, position)
+                        best/       the same again: the checkpoint with the lowest validation loss, in a folder of its own
 
 The bundle (data + index) is TensorFlow 1's, under OpenAI's names (model/h0/attn/c_attn/w, ...) in float32, so that the
 original's Saver and the forks restore what we write. `checkpoint` is the text file that names the newest bundle:
@@ -12,18 +13,24 @@ original's Saver and the forks restore what we write. `checkpoint` is the text f
     all_model_checkpoint_paths: "model-500"
 
 It is renamed into place last. Killed at any moment, a folder still names a whole checkpoint.
+
+A run trained with LoRA keeps its adapters only; what model-500 does not hold is in its base, which adapter-500.json tells:
+
+    {"base": "../../models/124M/model.ckpt", "base_sha256": "71916f76..."}      (of model.ckpt.index)
 """
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from . import files
+from . import files, lora
 from .console import UserError
 from .model import HParams, flat, nested, shapes, variable
 
@@ -144,67 +151,259 @@ def resolve(path_or_name, models_dir='models'):
     return folder, prefix
 
 
-def load(path_or_name, models_dir='models', hparams=None):
+def load(path_or_name, models_dir='models', hparams=None, merge=True):
     """A model's name, a folder, or a checkpoint prefix -> (hparams, params).
 
     hparams: for a bundle of a fork's run folder, which has no hparams.json of its own.
-    Raises UserError, with names and both shapes, when a variable is missing or has another shape.
+    merge: of a run with LoRA, the plain model that its adapters make of their base; False: base and adapters, to train on.
+    Raises UserError, with names and both shapes, when a variable is missing or has another shape, and as find_base does.
     """
     folder, prefix = resolve(path_or_name, models_dir)
     if hparams is None or os.path.isfile(os.path.join(folder, 'hparams.json')):
         hparams = HParams.read(folder)
-    reader = read_bundle(prefix)
-    found, wanted = reader.get_variable_to_shape_map(), shapes(hparams)
-    wrong = [f'{name}: the model needs {shape}, the checkpoint has {found.get("model/" + name, "none")}'
-             for name, shape in wanted.items() if found.get('model/' + name) != shape]
-    if f'model/h{hparams.n_layer}/ln_1/g' in found:
+    bundles = [read_bundle(prefix)]
+    if lora.adapted(bundles[0].get_variable_to_shape_map()):
+        bundles.insert(0, read_bundle(find_base(prefix, models_dir).prefix))
+    found, source, plain = {}, {}, shapes(hparams)
+    for bundle in bundles:                              # of what both have, the adapters' own counts
+        there = {name.removeprefix('model/'): shape for name, shape in bundle.get_variable_to_shape_map().items() if name.startswith('model/')}
+        found |= there
+        source |= dict.fromkeys(there, bundle)
+    wanted = plain | lora.shapes(plain, found)
+    wrong = [f'{name}: the model needs {shape}, the checkpoint has {found.get(name, "none")}'
+             for name, shape in wanted.items() if found.get(name) != shape]
+    if f'h{hparams.n_layer}/ln_1/g' in found:
         wrong.append(f'h{hparams.n_layer}/ln_1/g: the model has only {hparams.n_layer} layers')
     if wrong:
         more = f' (and {len(wrong) - 4} more)' if len(wrong) > 4 else ''
         raise UserError(f'{prefix} does not fit hparams {hparams.to_json()}. {"; ".join(wrong[:4])}{more}. '
                         'It is a checkpoint of another model: give the --model_name it was made from.')
-    return hparams, nested({name: variable(name, reader.get_tensor('model/' + name)) for name in wanted})
+
+    def read(name):
+        return source[name].get_tensor('model/' + name)
+
+    def value(name):                                    # merged one by one, so that no second copy of the model is ever there
+        target = name.removesuffix('/w')
+        if merge and target + '/lora_a' in wanted:
+            return read(name) + lora.product(*(read(f'{target}/lora_{key}') for key in ('a', 'b', 'scale')))
+        return read(name)
+
+    params = {name: variable(name, value(name)) for name in plain}
+    if not merge:
+        params |= {name: lora.adapter(name, read(name)) for name in wanted if name not in plain}
+    return hparams, nested(params)
 
 
-def save(directory, hparams, params, step=None, state=None, keep=KEPT):
+def save(directory, hparams, params, step=None, state=None, keep=KEPT, base=None):
     """Write the weights as a model folder's newest checkpoint: directory/model-STEP, or model.ckpt when step is None.
 
     state: {name: tensor} beside them, as state-STEP. All but the `keep` newest that this folder's `checkpoint` lists are removed.
+    base: of params with adapters, the Base they were added to (hold_base gives it); only what was trained is written then.
     Returns the prefix.
     """
-    prefix = os.path.join(directory, 'model.ckpt' if step is None else f'model-{step}')
-    for left in glob.glob(os.path.join(glob.escape(directory), '.*.part')):     # by a save that was killed
-        shutil.rmtree(left) if os.path.isdir(left) else remove(left)
+    prefix, weights = os.path.join(directory, 'model.ckpt' if step is None else f'model-{step}'), flat(params)
+    if lora.adapted(weights):
+        trained = lora.names(params, base.n_vocab)
+        weights = {name: value for name, value in weights.items() if lora.is_adapter(name) or name in trained}
+    _sweep(directory)
     with contextlib.ExitStack() as stack:
-        put_weights = stack.enter_context(staged_bundle(prefix, {'model/' + name: value for name, value in flat(params).items()}))
-        put_state = stack.enter_context(staged_bundle(_state_prefix(prefix), state)) if state else lambda: None
+        put_weights = stack.enter_context(staged_bundle(prefix, {'model/' + name: value for name, value in weights.items()}))
+        put_state = stack.enter_context(staged_bundle(_beside(prefix, 'state'), state)) if state else lambda: None
         remove(prefix + '.index')                       # weights and state of two runs must not be taken for one
+        remove(_note(prefix))
+        if base:
+            _write_note(prefix, base.prefix, base.sha256)
         put_state()
         put_weights()
     with files.whole(os.path.join(directory, 'hparams.json'), 'w', encoding='utf-8') as file:
         file.write(hparams.to_json())
+    _make_newest(directory, prefix, keep)
+    return prefix
 
+
+def _sweep(directory):
+    """Remove what a save that was killed has left."""
+    for left in glob.glob(os.path.join(glob.escape(directory), '.*.part')):
+        shutil.rmtree(left) if os.path.isdir(left) else remove(left)
+
+
+def _make_newest(directory, prefix, keep):
+    """Name the bundle `prefix` the newest of its folder, and remove all but the `keep` newest that the folder lists."""
     there = [old for old in listed(directory) if old != prefix and os.path.isfile(old + '.index')] + [prefix]
     kept = [os.path.basename(name) for name in there[-keep:]]
     with files.whole(os.path.join(directory, 'checkpoint'), 'w', encoding='utf-8') as file:
         file.write(f'model_checkpoint_path: "{kept[-1]}"\n' + ''.join(f'all_model_checkpoint_paths: "{name}"\n' for name in kept))
     for old in there[:-keep]:
-        for part in PARTS:
-            for name in (old + part, _state_prefix(old) + part):
-                remove(name)
-    return prefix
+        _remove_checkpoint(old)
 
 
-def _state_prefix(prefix):
+def _remove_checkpoint(prefix):
+    """Remove a bundle of ours and what lies beside it."""
+    for part in PARTS:
+        for name in (prefix + part, _beside(prefix, 'state') + part):
+            remove(name)
+    remove(_note(prefix))
+
+
+def _beside(prefix, kind):
+    """run1/model-500 -> run1/state-500"""
     folder, base = os.path.split(prefix)
-    return os.path.join(folder, 'state' + base.removeprefix('model'))
+    return os.path.join(folder, kind + base.removeprefix('model'))
 
 
 def read_state(prefix):
     """The reader of what `save` wrote as `state` beside the bundle `prefix`, or None when there is none."""
-    path = _state_prefix(prefix)
+    path = _beside(prefix, 'state')
     return read_bundle(path) if os.path.isfile(path + '.index') else None
 
+
+# ---- the base of adapters
+
+class Base(NamedTuple):
+    """The plain weights that adapters were added to."""
+    prefix: str
+    sha256: str                                         # of prefix.index, which holds a checksum of each variable
+    n_vocab: int
+
+
+def hold_base(directory, prefix, models_dir='models'):
+    """The Base for a run in `directory` that adds adapters to the checkpoint `prefix`, or goes on with those it has.
+
+    Where that is a checkpoint of a run, which will remove it one day, it is kept in `directory` as base-SHA (a link, where the file
+    system has them).
+    """
+    base = find_base(prefix, models_dir)
+    if os.path.basename(base.prefix) == 'model.ckpt':
+        return base
+    own = os.path.join(directory, f'base-{base.sha256[:8]}')
+    if not all(os.path.isfile(own + part) for part in PARTS):
+        os.makedirs(directory, exist_ok=True)
+        for part in PARTS:
+            _link(base.prefix + part, own + part)
+    return base._replace(prefix=own)
+
+
+def find_base(prefix, models_dir='models'):
+    """The Base of the checkpoint `prefix`: its own, when it has no adapters.
+
+    It is looked for where the note adapter-N.json says, then in models_dir. Raises UserError when it is not there, or when there is
+    another model.
+    """
+    if not lora.adapted(read_bundle(prefix).get_variable_to_shape_map()):
+        return _base(prefix)
+    path, sha256 = _read_note(prefix)
+    folder, name = os.path.split(path)
+    folder = os.path.join(models_dir, os.path.basename(folder))
+    there = [_base(place) for place in (path, os.path.join(folder, name)) if os.path.isfile(place + '.index')]
+    for base in there:
+        if base.sha256 == sha256:
+            return base
+    way_out = f'put the model it was trained on there or into {folder}, or write where it is as "base" into {_note(prefix)}.'
+    if there:
+        raise UserError(f'{prefix} holds LoRA adapters of a model whose .index has SHA-256 {sha256[:12]}..., but that of {there[0].prefix} has '
+                        f'{there[0].sha256[:12]}..., so it is another model: {way_out}')
+    raise UserError(f'{prefix} holds LoRA adapters of {path}, but there is no {path}.index: {way_out}')
+
+
+def _base(prefix):
+    """The Base that plain weights are."""
+    with open(prefix + '.index', 'rb') as file:
+        sha256 = hashlib.sha256(file.read()).hexdigest()
+    return Base(prefix, sha256, read_bundle(prefix).get_variable_to_shape_map().get('model/wte', [0])[0])
+
+
+def _note(prefix):
+    return _beside(prefix, 'adapter') + '.json'
+
+
+def _write_note(prefix, base, sha256):
+    """Note beside the bundle `prefix` whose adapters it holds. The path is written relative to its folder, so that both can move together."""
+    path = os.path.realpath(base)
+    with contextlib.suppress(ValueError):               # another drive of Windows: the path stays absolute
+        path = os.path.relpath(path, os.path.realpath(os.path.dirname(prefix)))
+    with files.whole(_note(prefix), 'w', encoding='utf-8') as file:
+        json.dump({'base': path.replace(os.sep, '/'), 'base_sha256': sha256}, file)
+
+
+def _read_note(prefix):
+    """What _write_note wrote -> (the base's prefix, its SHA-256)."""
+    try:
+        with open(_note(prefix), encoding='utf-8') as file:
+            note = json.load(file)
+        return os.path.realpath(os.path.join(os.path.dirname(prefix), note['base'])), note['base_sha256'].lower()
+    except FileNotFoundError:
+        raise UserError(f'{prefix} holds LoRA adapters, but {_note(prefix)}, which tells of which model, is not there: '
+                        'copy it from where the checkpoint comes from.') from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f'{_note(prefix)} is damaged: it must hold {{"base": the checkpoint that was trained on, "base_sha256": ...}}; '
+                        'copy it from where the checkpoint comes from.') from None
+
+
+def _link(source, target):
+    """Make `target` the same file as `source`: bundles are replaced, never changed. A copy, where the file system has no links."""
+    remove(target)
+    try:
+        os.link(source, target)
+    except OSError:
+        with open(source, 'rb') as original, files.whole(target) as copy:
+            shutil.copyfileobj(original, copy)
+
+
+# ---- the best checkpoint
+
+def write_best(directory, prefix, loss):
+    """Make directory/best a run folder of its own that holds the checkpoint `prefix`, just saved in `directory`, with its state, and
+    best/validation.json: {"model-450": 3.21}, its loss. Killed at any moment, best/ holds the one before or this one. Returns the new prefix.
+    """
+    best, name = os.path.join(directory, 'best'), os.path.basename(prefix)
+    os.makedirs(best, exist_ok=True)
+    former, losses = os.path.basename(latest(best) or ''), _losses(best)
+    _sweep(best)
+    for left in losses.keys() - {former}:               # by a call that was killed
+        _remove_checkpoint(os.path.join(best, left))
+    if name == former:                                  # the run was set back and came to this step again: the former stays until the end
+        name += '-again'
+    target = os.path.join(best, name)
+    with files.whole(os.path.join(best, 'validation.json'), 'w') as file:
+        json.dump({step: losses[step] for step in losses.keys() & {former}} | {name: float(loss)}, file)
+    for source, copy in ((_beside(prefix, 'state'), _beside(target, 'state')), (prefix, target)):
+        for part in PARTS:
+            if os.path.isfile(source + part):
+                _link(source + part, copy + part)
+            else:
+                remove(copy + part)
+    if os.path.isfile(_note(prefix)):
+        _write_note(target, *_read_note(prefix))
+    for each in ('hparams.json', 'encoder.json', 'vocab.bpe', 'dialogue.json'):
+        if os.path.isfile(os.path.join(directory, each)):
+            with open(os.path.join(directory, each), 'rb') as original, files.whole(os.path.join(best, each)) as copy:
+                shutil.copyfileobj(original, copy)
+        else:
+            remove(os.path.join(best, each))
+    _make_newest(best, target, keep=1)
+    return target
+
+
+def best_loss(directory):
+    """The validation loss of the checkpoint in directory/best, or None when there is none."""
+    best = os.path.join(directory, 'best')
+    return _losses(best).get(os.path.basename(latest(best) or ''))
+
+
+def _losses(best):
+    """best/validation.json; {} when there is none."""
+    path = os.path.join(best, 'validation.json')
+    if not os.path.isfile(path):
+        return {}
+    try:
+        with open(path) as file:
+            return {name: float(loss) for name, loss in json.load(file).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(f'{path} is damaged: it must hold {{"model-450": the validation loss of that checkpoint}}; '
+                        f'delete the folder {best}, and the best is looked for anew.') from None
+
+
+# ---- what lies beside the weights
 
 def write_counter(directory, counter):
     """directory/counter, as the forks keep it: the number and a newline."""

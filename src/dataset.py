@@ -10,17 +10,19 @@ Where a text holds the word <|endoftext|> itself, that too is the token (and a n
 a dialogue's blank lines end a conversation. With `legacy_endoftext` all of this is left as the original's seven ordinary tokens.
 
 Text passes in blocks, cut only where the tokenizer cuts in any case: memory does not grow with the corpus, and the tokens are
-those of the whole.
+those of the whole. Files of up to IN_MEMORY bytes become chunks in memory; larger ones stay on the disk (shards.py), where a
+chunk is sliced just the same.
 """
 import codecs
+import hashlib
+import copy
 import io
+import itertools
 import json
 import os
 import re
 import tempfile
-import tokenize
 import zipfile
-import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -28,19 +30,20 @@ from typing import NamedTuple
 import numpy as np
 import regex
 
-from . import dialogue, files
+from . import dialogue, files, shards
 from .console import UsageError, UserError
 from .encoder import END_OF_TEXT
 
 BLOCK = 1 << 19                                         # characters that are encoded at a time
 LONGEST_BLOCK = 1 << 24                                 # a text without any white space is cut here all the same
 SNIFFED = 1 << 16                                       # characters that tell a dialogue from a plain text
+IN_MEMORY = 64 << 20                                    # bytes of the files of a corpus that is read into memory
+PART = 1 << 18                                          # tokens whose turns are found at a time
+UNIT = 1 << 16                                          # tokens that are held out together where a corpus stays on the disk
 ROUND = 64                                              # a GPU's program is compiled once per length of a batch
 REPLIES = 'replies'
 END, CHUNK = object(), object()                         # between texts, and between chunks
 PLAIN_END = re.compile(r'<\|endoftext\|>\n?')           # where a document of a plain text ends
-NPZ_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, NotImplementedError, RuntimeError,
-              zipfile.BadZipFile, zlib.error, tokenize.TokenError, OSError)        # what a damaged npz may raise
 
 
 def read_text(path, encoding='utf-8'):
@@ -84,22 +87,21 @@ class Corpus:
     been read, what is known of them: {"style", "speakers", "turns", ...}, or None for plain text.
     """
 
-    def __init__(self, enc, path, combine=50000, encoding='utf-8', legacy_endoftext=False, progress=None, plain=False):
-        """progress(n): called with the number of bytes read since the last call. plain: take no notice of who speaks."""
+    def __init__(self, enc, path, combine=50000, encoding='utf-8', legacy_endoftext=False, progress=None, plain=False, say=None):
+        """progress(n): called with the number of bytes read since the last call. plain: take no notice of who speaks. say(sentence):
+        called with what the user should know."""
         self.combine, self.encoding = combine, encoding
         self.paths = files.expand(path)
+        self.size = sum(os.path.getsize(path) for path in self.paths)           # bytes
+        self.large = self.size > IN_MEMORY              # whether npz files are left on the disk
         self.eot = None if legacy_endoftext else enc.eot
-        self.progress = progress or (lambda n: None)
+        self.progress, self.say = progress or (lambda n: None), say or (lambda sentence: None)
+        self._scratch = shards.Scratch(self.paths[0])
         self.style = None if plain or self.eot is None else self._sniff()
         self.enc = enc if self.style is None else enc.extended(self.style.special_tokens)
         self._speakers, self._turns = {}, []            # {name: its index}, and how many turns each has
         self._last_time = None                          # of the newest message, where the style writes times
         self._speaking = 0                              # the owner of the last token
-
-    @property
-    def size(self):
-        """Bytes on the disk."""
-        return sum(os.path.getsize(path) for path in self.paths)
 
     @property
     def dialogue(self):
@@ -139,7 +141,6 @@ class Corpus:
                 for tokens in self._stored(path):
                     yield tokens
                     yield CHUNK
-                self.progress(os.path.getsize(path))
                 continue
             before, length = 0, 0
             for text, offset in read_text(path, self.encoding):
@@ -170,19 +171,23 @@ class Corpus:
             yield CHUNK
 
     def _stored(self, path):
-        """The chunks of an npz as Tokens."""
+        """The chunks of an npz as Tokens: arrays, or of a large corpus shards.Rows."""
         known = read_dialogue(path) if self.style else None
         for name, i in (known or {}).get('special_tokens', {}).items():
             if self.enc.special_tokens.get(name) != i:
                 raise UserError(f'{path}: {name} is token {i} there and {self.enc.special_tokens.get(name)} in this vocabulary; '
                                 'encode the text again with --model_name of the model to be trained.')
         names, turns, last_time = (known['speakers'], known['turns'], known.get('last_time')) if known else ([], [], None)
-        for ids, owners in read_npz(path, self.enc.n_vocab):
-            if known and owners is not None and len(owners) and max(-int(owners.min()), int(owners.max())) > len(names):
-                raise UserError(f'{path}: a token belongs to speaker {max(-int(owners.min()), int(owners.max()))} of {len(names)}; make it again with encode.py.')
-            if known and owners is None:
+        whose = _Whose(path, names) if known else None
+        for ids, owners in read_npz(path, self.enc.n_vocab, whose, self._scratch if self.large else None, self.progress, self.say):
+            if not known:
+                owners = None
+            elif owners is None and self.large:
+                owners = copy.copy(ids)
+                owners.meaning = np.zeros_like
+            elif owners is None:
                 owners = np.zeros(len(ids), np.int32)
-            yield dialogue.Tokens(ids, owners if known else None, names, turns, last_time)
+            yield dialogue.Tokens(ids, owners, names, turns, last_time)
             turns = [0] * len(names)                    # counted once
 
     def _encode(self, text):
@@ -209,8 +214,12 @@ class Corpus:
             self._last_time = max(tokens.last_time, tokens.last_time if self._last_time is None else self._last_time)
         if tokens.owners is None:
             return tokens.ids, None
-        owners = tokens.owners.astype(np.int32)
         numbers = np.asarray([0, *(self._speakers[name] + 1 for name in tokens.names)], np.int32)
+        if isinstance(tokens.owners, shards.Row):
+            if isinstance(tokens.owners.meaning, _Whose):
+                tokens.owners.meaning.numbers = numbers
+            return tokens.ids, tokens.owners
+        owners = tokens.owners.astype(np.int32)
         continues = owners == dialogue.CONTINUES
         owners = np.where(continues, self._speaking, np.sign(owners) * numbers[np.where(continues, 0, np.abs(owners))])
         if len(owners):
@@ -247,13 +256,12 @@ class Corpus:
                     else:
                         ids, owners = self._merged(event if isinstance(event, dialogue.Tokens) else event.result())
                         if len(ids):
-                            last = ids[-1]
+                            last = None if isinstance(ids, shards.Row) else ids[-1]
                             yield ids, owners
             finally:
                 for event in waiting:
                     if hasattr(event, 'cancel'):
                         event.cancel()
-
 
     def chunks(self):
         """Yield (token ids, owners or None) of each chunk."""
@@ -265,6 +273,38 @@ class Corpus:
                 ids, owners = zip(*gathered)
                 yield np.concatenate(ids), None if self.style is None else np.concatenate(owners)
                 gathered = []
+
+    def rows(self):
+        """The same chunks left on the disk: (shards.Rows of ids, of owners or None). Text becomes tokens in a temporary file."""
+        kinds = 1 if self.style is None else 2
+        found = [shards.Rows(self.paths[0]) for _ in range(kinds)]
+        texts = [shards.Column(shards.Scratch(self.paths[0]), np.int32, in_memory=0) for _ in range(kinds)]
+        for piece in self.pieces():
+            for k, (rows, text) in enumerate(zip(found, texts)):
+                if piece is CHUNK and len(text):
+                    rows.append(text.row())
+                elif piece is not CHUNK and isinstance(piece[k], shards.Row):
+                    rows.append(piece[k])
+                elif piece is not CHUNK:
+                    text.add(piece[k])
+        return found[0], None if self.style is None else found[1]
+
+
+class _Whose:
+    """Owners as an npz has them -> as the whole corpus numbers its speakers: by `numbers`, which is known once all that stands in front
+    of the npz has been read."""
+
+    def __init__(self, path, names):
+        self.path, self.names, self.numbers = path, names, None
+
+    def check(self, owners):
+        last = max(-int(owners.min(initial=0)), int(owners.max(initial=0)))
+        if last > len(self.names):
+            raise UserError(f'{self.path}: a token belongs to speaker {last} of {len(self.names)}; make it again with encode.py.')
+
+    def __call__(self, owners):
+        self.check(owners)
+        return np.sign(owners) * self.numbers[np.abs(owners)]
 
 
 def _cut(text, size, cuts):
@@ -284,28 +324,106 @@ def _cut(text, size, cuts):
 
 
 class Loaded(NamedTuple):
-    """A dataset in memory. chunks: [1-D int32 array of ids]; owners: the same shapes (dialogue.Tokens.owners), or None for plain
-    text; dialogue: what Corpus.dialogue says, or None; enc: the vocabulary, with the special tokens of the style."""
+    """A dataset. chunks: 1-D int32 arrays of ids, a list of them in memory or shards.Rows on the disk; owners: the same shapes
+    (dialogue.Tokens.owners), or None for plain text; dialogue: what Corpus.dialogue says, or None; enc: the vocabulary, with the
+    special tokens of the style."""
     chunks: list
     owners: list | None
     dialogue: dict | None
     enc: object
 
-    def sampler(self, seed=None, windows='tokens', learn_from=None, max_turns=0):
+    def sampler(self, seed=None, windows='tokens', learn_from=None, max_turns=0, name='dataset'):
         """The Sampler of random slices (windows 'tokens') or the TurnSampler of whole turns ('turns').
 
-        learn_from: as in `learnt`; None: everything counts. Raises UserError where that needs conversations and this is plain text,
-        and for a speaker who is not there, naming those who are.
+        learn_from: as in `learnt`; None: everything counts. name: what the user is told that this is. Raises UserError where that needs
+        conversations and this is plain text, and for a speaker who is not there, naming those who are.
         """
         if (windows == 'turns' or learn_from) and self.owners is None:
-            raise UserError(f'{"--learn_from" if learn_from else "--windows turns"} needs to know who speaks, but the dataset is plain text or was packed '
+            raise UserError(f'{"--learn_from" if learn_from else "--windows turns"} needs to know who speaks, but the {name} is plain text or was packed '
                             'without it: encode conversations again with encode.py (README shows how they are written).')
         if learn_from and learn_from != REPLIES and learn_from not in self.dialogue['speakers']:
-            raise UserError(f'nobody in the dataset is called {learn_from}; there are {", ".join(ranked(self.dialogue)[:20])}.')
-        counts = [learnt(owners, learn_from, self.dialogue['speakers']) for owners in self.owners] if learn_from else None
+            raise UserError(f'nobody in the {name} is called {learn_from}; there are {", ".join(ranked(self.dialogue)[:20])}.')
+        counts, replies = None, None
+        if learn_from:
+            counts = Learnt(self.owners, learn_from, self.dialogue['speakers'])
+            if isinstance(self.owners, list):
+                counts = [learnt(owners, learn_from, self.dialogue['speakers']) for owners in self.owners]
+        if self.owners is not None:
+            replies = Learnt(self.owners, REPLIES, self.dialogue['speakers'])
         if windows == 'turns':
-            return TurnSampler(self.chunks, self.owners, seed, counts, max_turns)
-        return Sampler(self.chunks, seed, counts)
+            return TurnSampler(self.chunks, self.owners, seed, counts, max_turns, replies=replies, name=name)
+        return Sampler(self.chunks, seed, counts, replies=replies, name=name)
+
+    def divided(self, share):
+        """(what to train on, what to hold out): two Loadeds, the second with about `share` of the tokens; the same at every call.
+
+        Conversations stay whole, and those held out are spread over all of the dataset; so are a plain text's documents. A text with
+        fewer of them than it takes to hold out `share` is cut near its end. Of a dataset on the disk, conversations of UNIT tokens go together.
+        Raises UserError for a single conversation, and for a text too short; UsageError for a share that is not from above 0 to 0.5.
+        """
+        if not 0 < share <= 0.5:
+            raise UsageError(f'a share of {share} cannot be held out for validation: choose one above 0, up to 0.5.')
+        spans, held, owed = list(self._spans()), [], 0.0
+        for i, start, stop in spans:                    # error diffusion: held out when more than half of it is owed
+            owed += share * (stop - start)
+            held.append(owed > (stop - start) / 2 and self._speaks(i, start, stop))
+            owed -= held[-1] * (stop - start)
+        if not any(held) and self.owners is None:       # then the last document is twice as long as what is owed, at least
+            i, start, stop = spans.pop()
+            cut = stop - max(2, round(owed))
+            if cut - start < 2:
+                raise UserError(f'the dataset has {sum(map(len, self.chunks))} tokens, too few to hold some out for validation: add text, or give --val_dataset.')
+            spans += [(i, start, cut), (i, cut, stop)]
+            held.append(True)
+        elif not any(held):
+            talks = [k for k, span in enumerate(spans) if self._speaks(*span)]
+            if len(talks) < 2:
+                raise UserError('the dataset is a single conversation, of which none can be held out for validation: add others, or give --val_dataset.')
+            held[min(talks, key=lambda k: abs(spans[k][2] - spans[k][1] - owed))] = True
+        return tuple(self._part(span for span, out in zip(spans, held) if out is wanted) for wanted in (False, True))
+
+    def _spans(self):
+        """Yield (chunk, start, stop) of what `divided` does not cut: conversations, or the documents of a plain text."""
+        step = 1 if isinstance(self.chunks, list) else UNIT
+        for i, marks in enumerate(self.chunks if self.owners is None else self.owners):
+            start = 0
+            while start < len(marks):
+                stop = _end(marks, start + step - 1, None if self.owners is not None else self.enc.eot)
+                yield i, start, stop
+                start = stop
+
+    def _speaks(self, i, start, stop):
+        """Whether there are turns in what _spans gives, seen by its end: the token that ends a conversation stands behind somebody's."""
+        return self.owners is None or bool(self.owners[i][max(start, stop - 2):stop].any())
+
+    def _part(self, spans):
+        """The Loaded of these spans, what is next to each other in one piece; in memory, all that is of one chunk."""
+        joined = []
+        for i, start, stop in spans:
+            if joined and joined[-1][0] == i and joined[-1][2] == start:
+                start = joined.pop()[1]
+            joined.append((i, start, stop))
+
+        def part(rows):
+            if not isinstance(rows, list):
+                return rows and rows.cut(joined)
+            return [np.concatenate([rows[i][start:stop] for _, start, stop in of_one]) for i, of_one in itertools.groupby(joined, key=lambda span: span[0])]
+        return self._replace(chunks=part(self.chunks), owners=part(self.owners))
+
+
+def _end(marks, at, eot):
+    """Where the first conversation (or document) ends whose last token is at `at` or behind it: the position behind that token.
+
+    marks: the owners of a chunk: nobody's token behind somebody's is the end; or with `eot` its ids.
+    """
+    at, size = max(at, 1), 256
+    while at < len(marks):
+        block = marks[at - 1:at + size]
+        found = np.flatnonzero((block[1:] == 0) & (block[:-1] != 0) if eot is None else block[1:] == eot)
+        if len(found):
+            return at + int(found[0]) + 1
+        at, size = at + size, 2 * size
+    return len(marks)
 
 
 def ranked(known):
@@ -321,36 +439,40 @@ def remembered(known, learn_from=None):
             | ({'last_time': known['last_time']} if 'last_time' in known else {}))
 
 
-def load_dataset(enc, path, combine=50000, encoding='utf-8', legacy_endoftext=False, progress=None):
-    """A file, folder or glob, text and npz mixed -> [chunk], 1-D int32 arrays. Raises UserError when there are no tokens."""
-    return load_corpus(enc, path, combine, encoding, legacy_endoftext, progress).chunks
+def load_dataset(enc, path, combine=50000, encoding='utf-8', legacy_endoftext=False, progress=None, say=None):
+    """A file, folder or glob, text and npz mixed -> [chunk], 1-D int32 arrays, or shards.Rows. Raises UserError when there are no tokens."""
+    return load_corpus(enc, path, combine, encoding, legacy_endoftext, progress, say).chunks
 
 
-def load_corpus(enc, path, combine=50000, encoding='utf-8', legacy_endoftext=False, progress=None):
+def load_corpus(enc, path, combine=50000, encoding='utf-8', legacy_endoftext=False, progress=None, say=None):
     """load_dataset's chunks with what is known of the conversations in them: a Loaded."""
-    corpus = Corpus(enc, path, combine, encoding, legacy_endoftext, progress)
-    chunks = list(corpus.chunks())
-    if not chunks:
+    corpus = Corpus(enc, path, combine, encoding, legacy_endoftext, progress, say=say)
+    if corpus.large:
+        ids, owners = corpus.rows()
+    else:
+        chunks = list(corpus.chunks())
+        ids, owners = [chunk for chunk, _ in chunks], None if corpus.style is None else [owners for _, owners in chunks]
+    if not len(ids):
         raise UserError(f'{path} holds no text.')
-    ids, owners = map(list, zip(*chunks))
-    return Loaded(ids, None if corpus.style is None else owners, corpus.dialogue, corpus.enc)
+    return Loaded(ids, owners, corpus.dialogue, corpus.enc)
 
 
 # ---- npz
 
 def write_npz(path, corpus):
-    """Write a Corpus as a compressed npz, whole or not at all; memory does not grow with it. Returns (tokens, chunks).
+    """Write a Corpus as an npz, whole or not at all; memory does not grow with it. Returns (tokens, chunks).
 
-    Two runs on the same input write the same bytes.
+    Chunks are compressed, but for those too large to be unpacked whenever a part of them is read. Two runs on the same input write the
+    same bytes.
     """
     n_tokens = n_chunks = 0
     with files.whole(path) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive, \
             tempfile.TemporaryFile(dir=os.path.dirname(path) or '.') as ids, tempfile.TemporaryFile(dir=os.path.dirname(path) or '.') as owners:
         for piece in corpus.pieces():
             if piece is not CHUNK:
-                for spool, array in zip((ids, owners), piece):
-                    if array is not None:
-                        spool.write(array.astype(np.int32).tobytes())
+                for spool, row in zip((ids, owners), piece):
+                    for block in shards.blocks(row) if row is not None else ():
+                        spool.write(block.astype(np.int32).tobytes())
                 continue
             length = ids.tell() // 4
             if not length:
@@ -371,10 +493,12 @@ def _write_member(archive, name, dtype, spool, length=None, stored=np.int32):
     """A spool of `stored` numbers -> the member name.npy of numbers of `dtype`; the spool is empty then."""
     size = np.dtype(stored).itemsize
     length = spool.tell() // size if length is None else length
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {'descr': np.lib.format.dtype_to_descr(np.dtype(dtype)), 'fortran_order': False, 'shape': (length,)})
     member = zipfile.ZipInfo(f'{name}.npy')
-    member.compress_type = zipfile.ZIP_DEFLATED
+    member.compress_type = shards.compression(header.tell() + length * np.dtype(dtype).itemsize)
     with archive.open(member, 'w', force_zip64=True) as npy:
-        np.lib.format.write_array_header_1_0(npy, {'descr': np.lib.format.dtype_to_descr(np.dtype(dtype)), 'fortran_order': False, 'shape': (length,)})
+        npy.write(header.getvalue())
         spool.seek(0)
         while block := spool.read(size << 18):
             npy.write(np.frombuffer(block, stored).astype(dtype).tobytes())
@@ -382,39 +506,47 @@ def _write_member(archive, name, dtype, spool, length=None, stored=np.int32):
     spool.truncate()
 
 
-def read_npz(path, n_vocab):
-    """Yield (ids, owners or None) of an npz, 1-D int32 arrays, whatever the members' names. Raises UserError for anything else, pickles above all."""
-    try:
-        with np.load(path, allow_pickle=False) as npz:
-            known = 'dialogue' in npz.files
-            for name in npz.files:
-                if known and (name == 'dialogue' or name.startswith('owners_')):
-                    continue
-                ids = _row(npz, name, path)
-                if len(ids) and (ids.min() < 0 or ids.max() >= n_vocab):
-                    raise UserError(f'{path}: {name} holds the token {ids.max() if ids.min() >= 0 else ids.min()}, but this vocabulary '
-                                    f'has {n_vocab}; encode the text again with --model_name of the model to be trained.')
-                beside = 'owners_' + name.removeprefix('arr_')
-                owners = _row(npz, beside, path) if known and beside in npz.files else None
-                if owners is not None and len(owners) != len(ids):
-                    raise UserError(f'{path}: {name} has {len(ids)} tokens and {beside} {len(owners)}; make the file again with encode.py.')
-                if len(ids):
-                    yield ids.astype(np.int32), owners
-    except UserError:
-        raise
-    except NPZ_DAMAGE as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        raise UserError(f'{path} is no npz of token arrays, or it is damaged ({str(error).splitlines()[0][:100] if str(error) else "no data"}); '
-                        'make it again with encode.py.') from None
+def read_npz(path, n_vocab, whose=None, scratch=None, progress=lambda n: None, say=lambda sentence: None):
+    """Yield (ids, owners or None) of an npz, whatever the members' names: 1-D int32 arrays, or, with a shards.Scratch to unpack in,
+    shards.Rows, whose tokens are checked all the same. Raises UserError for anything else, pickles above all.
+
+    whose: the _Whose of its owners. progress, say: as for Corpus.
+    """
+    npz, file, done = shards.Npz(path), shards.File(path), 0
+    if scratch and npz.to_unpack:
+        if not scratch.has_room(npz.to_unpack):
+            raise scratch.full(npz.to_unpack)
+        say(f'{path} is compressed in too large members to be read in parts: {npz.to_unpack / 1e9:.1f} GB are unpacked into a temporary file in '
+            f'{scratch.folder} (python encode.py {path} new.npz makes a file that needs none).')
+
+    def check(ids):
+        nonlocal done
+        if len(ids) and (ids.min() < 0 or ids.max() >= n_vocab):
+            raise UserError(f'{path}: {name} holds the token {ids.max() if ids.min() >= 0 else ids.min()}, but this vocabulary '
+                            f'has {n_vocab}; encode the text again with --model_name of the model to be trained.')
+        done += (read := int(ids.nbytes * npz.ratio(name)))
+        progress(read)
+
+    known = 'dialogue' in npz
+    for name in npz:
+        if known and (name == 'dialogue' or name.startswith('owners_')):
+            continue
+        beside, owners = 'owners_' + name.removeprefix('arr_'), None
+        if scratch:
+            ids = npz.row(name, file, scratch, _as_int32, check)
+            owners = npz.row(beside, file, scratch, whose or _as_int32) if known and beside in npz else None
+        else:
+            ids = npz.array(name, check).astype(np.int32)
+            owners = npz.array(beside, whose and whose.check) if known and beside in npz else None
+        if owners is not None and len(owners) != len(ids):
+            raise UserError(f'{path}: {name} has {len(ids)} tokens and {beside} {len(owners)}; make the file again with encode.py.')
+        if len(ids):
+            yield ids, owners
+    progress(os.path.getsize(path) - done)
 
 
-def _row(npz, name, path):
-    """A member that must be a row of whole numbers."""
-    array = npz[name]
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in 'iu':
-        raise UserError(f'{path}: {name} is no row of token ids; make the file again with encode.py.')
-    return array
+def _as_int32(ids):
+    return ids.astype(np.int32)
 
 
 def read_dialogue(path):
@@ -428,7 +560,7 @@ def read_dialogue(path):
                 and isinstance(known.get('last_time', 0), int) and len(known['turns']) == len(known['speakers']) and all(isinstance(n, int) for n in known['turns'])
                 and all(isinstance(i, int) for i in known.get('special_tokens', {}).values()))
         return known if fits else None
-    except NPZ_DAMAGE as error:
+    except shards.DAMAGE as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         return None
@@ -455,6 +587,52 @@ def learnt(owners, who, speakers):
     return counts
 
 
+class Learnt:
+    """`learnt` of chunks, worked out for each part when it is asked for: Learnt(owners, who, speakers)[i][a:b]."""
+
+    def __init__(self, owners, who, speakers):
+        self.owners, self.who, self.speakers = owners, who, speakers
+
+    def __getitem__(self, i):
+        return LearntRow(self.owners[i], self.who, self.speakers)
+
+
+class LearntRow(Learnt):
+    """The same of one chunk."""
+
+    def __len__(self):
+        return len(self.owners)
+
+    def __getitem__(self, where):
+        start, stop, _ = where.indices(len(self.owners))
+        begin, size = start, 256                        # from a token of nobody's on: what is learnt depends on nothing in front of one
+        while begin:
+            nobodys = np.flatnonzero(self.owners[max(0, begin - size):begin] == 0)
+            if len(nobodys):
+                begin = max(0, begin - size) + int(nobodys[-1]) + 1
+                break
+            begin, size = max(0, begin - size), 2 * size
+        return learnt(self.owners[begin:stop], self.who, self.speakers)[start - begin:]
+
+
+def whole_conversations(owners):
+    """Yield (start, owners from there on): a chunk in parts of about PART tokens, each cut behind a token of nobody's, so that nothing
+    that `learnt` or Turns finds in one depends on another."""
+    start, size = 0, PART
+    while start < len(owners):
+        part = owners[start:start + size]
+        nobodys = np.flatnonzero(part == 0)
+        if start + size >= len(owners):
+            stop = len(part)
+        elif len(nobodys):
+            stop = int(nobodys[-1]) + 1
+        else:
+            size *= 2
+            continue
+        yield start, part[:stop]
+        start, size = start + stop, PART
+
+
 class Turns:
     """Where the turns of a chunk lie: starts, stops [turns]; opens [turns] bool (the first of its conversation)."""
 
@@ -478,42 +656,43 @@ class Sampler:
     """
     padded = False                                      # whether windows are shorter than asked for as a rule
 
-    def __init__(self, chunks, seed=None, counts=None):
-        """counts: for each chunk which tokens are learnt, [n] bool; None: all are."""
-        kept = [i for i, chunk in enumerate(chunks) if len(chunk) >= 2]         # a token and the one that follows
-        self.chunks = [chunks[i] for i in kept]
-        self.counts = None if counts is None else [counts[i] for i in kept]
-        self.total_size = sum(len(chunk) for chunk in chunks)
-        if not self.chunks:
-            raise UserError(f'the dataset has {self.total_size} tokens, too few to learn from: add text.')
-        if self.counts is not None and not any(count[1:].any() for count in self.counts):
-            raise UserError('nothing in the dataset is to be learnt: choose another --learn_from.')
-        self.longest = max(len(chunk) for chunk in self.chunks)
+    def __init__(self, chunks, seed=None, counts=None, *, replies=None, name='dataset'):
+        """counts: for each chunk which tokens are learnt, [n] bool; None: all are. replies: likewise, which belong to replies; None: it is
+        not known. name: what the user is told that the chunks are."""
+        self.chunks, self.counts, self.replies, self.name = chunks, counts, replies, name
+        self._lengths = np.fromiter(map(len, chunks), np.int64, len(chunks))
+        self._kept = np.flatnonzero(self._lengths >= 2)                         # a token and the one that follows
+        self.total_size = int(self._lengths.sum())
+        if not len(self._kept):
+            raise UserError(f'the {name} has {self.total_size} tokens, too few to learn from: add text.')
+        if counts is not None and not any(block.any() for i in self._kept for block in shards.blocks(counts[i], 1)):
+            raise UserError(f'nothing in the {name} is to be learnt, none of its {self.total_size} tokens: choose another --learn_from.')
+        self.longest = int(self._lengths.max())
         self.rng = np.random.default_rng(seed)
         self._length, self._ends = None, None
 
     def place(self, length):
         """Where a random slice of `length` tokens, or fewer, lies: (chunk's index, start, stop)."""
         if length != self._length:
-            starts = [max(1, len(chunk) - length + 1) for chunk in self.chunks]
-            self._length, self._ends = length, np.cumsum(starts)
+            self._length, self._ends = length, np.cumsum(np.maximum(1, self._lengths[self._kept] - length + 1))
         index = int(self.rng.integers(self._ends[-1]))
-        i = int(np.searchsorted(self._ends, index, side='right'))
-        start = index - (int(self._ends[i - 1]) if i else 0)
-        return i, start, min(start + length, len(self.chunks[i]))
+        k = int(np.searchsorted(self._ends, index, side='right'))
+        start = index - (int(self._ends[k - 1]) if k else 0)
+        i = int(self._kept[k])
+        return i, start, min(start + length, int(self._lengths[i]))
 
     def sample(self, length):
         """A 1-D array of `length` token ids, or fewer where the chunk drawn is shorter."""
         i, start, stop = self.place(length)
         return self.chunks[i][start:stop]
 
-    def example(self, length):
-        """sample's tokens, and for each whether it is learnt; slices in which nothing is are passed over."""
+    def draw(self, length):
+        """A place, and for each token there whether it is learnt; places in which nothing is are passed over."""
         for _ in range(100000):
             i, start, stop = self.place(length)
             counts = np.ones(stop - start, bool) if self.counts is None else self.counts[i][start:stop]
             if counts[1:].any():
-                return self.chunks[i][start:stop], counts
+                return (i, start, stop), counts
         raise UserError(f'windows of {length} tokens hardly ever have a word to learn in them: train with --windows turns, or a longer --seq_len.')
 
 
@@ -525,69 +704,92 @@ class TurnSampler(Sampler):
     """
     padded = True
 
-    def __init__(self, chunks, owners, seed=None, counts=None, max_turns=0):
-        """owners: dialogue.Tokens.owners of each chunk. counts: as for Sampler; then only turns with learnt words are drawn.
-        max_turns: turns in front of the reply at most; 0: all that fit."""
-        super().__init__(chunks, seed, counts)
-        kept = [(chunk, owner) for chunk, owner in zip(chunks, owners) if len(chunk) >= 2]
-        self.max_turns = max_turns
-        self._turns = [Turns(owner) for _, owner in kept]
-        self._openings = [np.maximum.accumulate(np.where(turns.opens, np.arange(len(turns.starts)), 0)) for turns in self._turns]
-        examples = []
-        for i, turns in enumerate(self._turns):
-            if self.counts is None:
+    def __init__(self, chunks, owners, seed=None, counts=None, max_turns=0, **settings):
+        """owners: dialogue.Tokens.owners of each chunk. counts: as for Sampler, as are the settings; then only turns with learnt words
+        are drawn. max_turns: turns in front of the reply at most; 0: all that fit."""
+        super().__init__(chunks, seed, counts, **settings)
+        self.max_turns, self.longest = max_turns, 0
+        # of all turns, one behind the other: where they start and stop in their chunks, and the number of their conversation's first;
+        # the numbers of the replies. Too many for memory, they are in a temporary file.
+        columns = [shards.Column(shards.Scratch(getattr(chunks, 'path', None)), np.int64) for _ in range(4)]
+        first = []                                      # the number of each kept chunk's first turn
+        for i in self._kept:
+            first.append(len(columns[0]))
+            for start, part in whole_conversations(owners[i]):
+                turns, n = Turns(part), len(columns[0])
+                openings = np.maximum.accumulate(np.where(turns.opens, np.arange(len(turns.starts)), 0))
                 wanted = ~turns.opens
-            else:
-                total = np.concatenate([[0], np.cumsum(self.counts[i])])
-                wanted = total[turns.stops] > total[turns.starts + 1]
-            examples += [np.stack([np.full(wanted.sum(), i), np.flatnonzero(wanted)], axis=1)]
-        self._examples = np.concatenate(examples)               # [replies, 2]: chunk, turn
-        if not len(self._examples):
-            raise UserError('no conversation in the dataset has a reply: train with --windows tokens.')
-        self.longest = max(int((turns.stops - turns.starts[openings]).max(initial=0)) for turns, openings in zip(self._turns, self._openings)) + 2
+                if counts is not None:
+                    total = np.concatenate([[0], np.cumsum(counts[i][start:start + len(part)])])
+                    wanted = total[turns.stops] > total[turns.starts + 1]
+                for column, numbers in zip(columns, (turns.starts + start, turns.stops + start, openings + n, np.flatnonzero(wanted) + n)):
+                    column.add(numbers)
+                self.longest = max(self.longest, int((turns.stops - turns.starts[openings]).max(initial=0)) + 2)
+        self._first = np.array(first)
+        self._starts, self._stops, self._openings, self._replies = (column.row() for column in columns)
+        if not len(self):
+            raise UserError(f'no conversation in the {self.name} has a reply: train with --windows tokens.')
 
     def place(self, length):
-        i, t = self._examples[self.rng.integers(len(self._examples))]
-        turns, opening = self._turns[i], self._openings[i][t]
-        stop = min(turns.stops[t] + 1, len(self.chunks[i]))     # with the token by which the turn is seen to end
-        if stop - turns.starts[t] > length:
-            return int(i), int(turns.starts[t]), int(turns.starts[t]) + length
-        first = max(opening, int(np.searchsorted(turns.starts, stop - length)), t - self.max_turns if self.max_turns else 0)
-        start = int(turns.starts[first])
+        t = int(self._replies[int(self.rng.integers(len(self)))])
+        i = int(self._kept[np.searchsorted(self._first, t, side='right') - 1])
+        begin, stop = int(self._starts[t]), min(int(self._stops[t]) + 1, int(self._lengths[i]))        # with the token by which the turn is seen to end
+        if stop - begin > length:
+            return i, begin, begin + length
+        opening = int(self._openings[t])
+        first = max(opening, t - (min(length, self.max_turns) or length))       # a turn has a token at least
+        first += int(np.searchsorted(self._starts[first:t + 1], stop - length))
+        start = int(self._starts[first])
         if first == opening and start and stop - start < length:
             start -= 1
-        return int(i), start, int(stop)
+        return i, start, stop
 
     def __len__(self):
         """The number of replies."""
-        return len(self._examples)
+        return len(self._replies)
 
 
 class Batches:
     """Endless training batches; `state` is all there is to continue exactly where another left off."""
 
-    def __init__(self, sampler, batch_size, seq_len, n_vocab, noise=0.0):
-        """noise: the share of input tokens replaced by random ones (the labels stay)."""
+    def __init__(self, sampler, batch_size, seq_len, n_vocab, noise=0.0, *, rows=None, replies=False):
+        """noise: the share of input tokens replaced by random ones (the labels stay). rows: those of each batch that this worker reads
+        and gives, a slice or (its number, of so many workers); all draw the same batches, however many there are. replies: give a fourth
+        array, the weights of those tokens that belong to replies (every turn but the first of a conversation).
+
+        Raises UsageError for a batch that cannot be shared among the workers evenly.
+        """
         self.sampler, self.batch_size, self.seq_len = sampler, batch_size, seq_len
-        self.n_vocab, self.noise = n_vocab, noise
+        self.n_vocab, self.noise, self.replies = n_vocab, noise, replies
+        if isinstance(rows, tuple):
+            number, workers = rows
+            if batch_size % workers:
+                raise UsageError(f'--batch_size {batch_size} cannot be shared among {workers} workers: give a multiple of {workers}.')
+            rows = slice(number * batch_size // workers, (number + 1) * batch_size // workers)
+        self.rows = rows or slice(None)
 
     def next(self):
-        """X [batch, seq_len] int32, labels [batch, seq_len] int32 (each position's next token), weights [batch, seq_len] float32.
+        """X [rows, seq_len] int32, labels [rows, seq_len] int32 (each position's next token), weights [rows, seq_len] float32.
 
         weights are 0 where the next token is not to be learnt, or where there is none: the last position of a window, and the padding
-        behind a short one. Batches of turns are only as long as their longest window, in steps of ROUND.
+        behind a short one. Batches of turns are only as long as their longest window, in steps of ROUND, in all workers.
         """
-        rows = [self.sampler.example(self.seq_len) for _ in range(self.batch_size)]
-        longest = max(len(tokens) for tokens, _ in rows)
+        drawn = [self.sampler.draw(self.seq_len) for _ in range(self.batch_size)]
+        longest = max(stop - start for (_, start, stop), _ in drawn)
         shape = [self.batch_size, min(self.seq_len, -(-longest // ROUND) * ROUND) if self.sampler.padded else self.seq_len]
-        X, labels, weights = np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.float32)
-        for row, (tokens, counts) in enumerate(rows):
-            n = len(tokens)
+        own = drawn[self.rows]
+        X, labels = (np.zeros([len(own), shape[1]], np.int32) for _ in range(2))
+        weights, replies = (np.zeros([len(own), shape[1]], np.float32) for _ in range(2))
+        for row, ((i, start, stop), counts) in enumerate(own):
+            n, tokens = stop - start, self.sampler.chunks[i][start:stop]
             X[row, :n], labels[row, :n - 1], weights[row, :n - 1] = tokens, tokens[1:], counts[1:]
+            if self.replies:
+                replies[row, :n - 1] = (counts & self.sampler.replies[i][start:stop])[1:]
         if self.noise:
             rng = self.sampler.rng
-            X = np.where(rng.random(shape) < self.noise, rng.integers(self.n_vocab, size=shape, dtype=np.int32), X)
-        return X, labels, weights
+            replaced, noise = rng.random(shape) < self.noise, rng.integers(self.n_vocab, size=shape, dtype=np.int32)
+            X = np.where(replaced[self.rows], noise[self.rows], X)
+        return (X, labels, weights, replies) if self.replies else (X, labels, weights)
 
     @property
     def state(self):
@@ -599,8 +801,49 @@ class Batches:
         self.sampler.rng.bit_generator.state = json.loads(text)
 
 
+def padding(sampler, seq_len):
+    """What to tell of a dataset that fills no window of seq_len tokens: a sentence, or None."""
+    if sampler.padded or sampler.longest >= seq_len:
+        return None
+    return f'The {sampler.name} has no text as long as a window of {seq_len} tokens: its longest has {sampler.longest}, padding follows, which does not count.'
+
+
+class Ahead:
+    """Batches, each drawn by a thread while the step before it runs, so that no step waits for the disk. `state` is that of the batch
+    given last: what has been drawn ahead is drawn again by whoever continues from it."""
+
+    def __init__(self, batches):
+        self.batches = batches
+        self._pool, self._waiting, self._state = ThreadPoolExecutor(1), None, batches.state
+
+    def next(self):
+        """Batches.next."""
+        batch = (self._waiting or self._pool.submit(self.batches.next)).result()
+        self._state = self.batches.state
+        self._waiting = self._pool.submit(self.batches.next)
+        return batch
+
+    @property
+    def state(self):
+        return self._state
+
+    @state.setter
+    def state(self, text):
+        self._pool.submit(int).result()                 # behind what is being drawn
+        self._waiting, self._state, self.batches.state = None, text, text
+
+
 def window(sampler, n_ctx, seq_len=None):
     """The length of training windows: seq_len, or by default n_ctx, or what the longest chunk (or conversation) allows."""
     if seq_len is not None and not 2 <= seq_len <= n_ctx:
         raise UsageError(f'--seq_len {seq_len} is out of range: this model sees 2 to {n_ctx} tokens (n_ctx).')
     return seq_len or min(n_ctx, sampler.longest)
+
+
+def fingerprint(chunks):
+    """SHA-256 that tells one dataset from another, as hexadecimal digits: of each chunk's length and of its first and last tokens."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        ends = np.concatenate([chunk[:64], chunk[max(0, len(chunk) - 64):]]).astype('<i4')
+        digest.update(b'%d:' % len(chunk) + ends.tobytes())
+    return digest.hexdigest()

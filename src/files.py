@@ -4,6 +4,7 @@ A process killed at any moment leaves the last good file; a full disk leaves it 
 """
 import contextlib
 import glob
+import hashlib
 import os
 import tempfile
 
@@ -119,3 +120,17 @@ def folder_of(place):
 def _folders(path):
     """The names of the folders in a folder, for a message."""
     return ', '.join(sorted(entry.name for entry in os.scandir(path) if entry.is_dir()) if os.path.isdir(path) else []) or 'none'
+
+
+def is_in(path, folder):
+    """Whether `path` lies in `folder`, by whatever names."""
+    return os.path.samefile(os.path.dirname(path) or '.', folder)
+
+
+def sha256(*paths):
+    """Of the files' bytes, one after the other, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, 'rb') as file:
+            digest.update(file.read())
+    return digest.hexdigest()

@@ -10,6 +10,7 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, replace
+from typing import Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -141,15 +142,22 @@ def norm(x, p, epsilon=1e-5):
 
 def conv1d(x, p):
     """x [..., nx] -> [..., nf]. The checkpoint keeps p['w'] as [1, nx, nf], so we do too."""
-    w, b = tf.cast(p['w'][0], x.dtype), tf.cast(p['b'], x.dtype)
-    nx, nf = w.shape
-    y = tf.matmul(tf.reshape(x, [-1, nx]), w) + b                        # [batch * sequence, nf]
+    nx, nf = p['w'].shape[1:]
+    flat_x = tf.reshape(x, [-1, nx])                                     # [batch * sequence, nx]
+    y = tf.matmul(flat_x, tf.cast(tf.reshape(p['w'], [nx, nf]), x.dtype)) + tf.cast(p['b'], x.dtype)
+    if 'lora_a' in p:                                   # LoRA, arXiv:2106.09685, section 4.1: a [nx, rank], b [rank, nf], scale = alpha / rank
+        a, b = tf.cast(p['lora_a'] * p['lora_scale'], x.dtype), tf.cast(p['lora_b'], x.dtype)
+        y += tf.matmul(tf.matmul(flat_x, a), b)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [nf]], axis=0))
 
 
+GELU = math.sqrt(2 / math.pi)
+
+
 def gelu(x):
-    """Hendrycks and Gimpel 2016, arXiv:1606.08415, the tanh approximation."""
-    return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    """Hendrycks and Gimpel 2016, arXiv:1606.08415, the tanh approximation, in float32."""
+    x32 = tf.cast(x, tf.float32)
+    return tf.cast(0.5 * x32 * (1 + tf.tanh(GELU * (x32 + 0.044715 * x32 * x32 * x32))), x.dtype)
 
 
 def split_heads(x, n_head):
@@ -164,41 +172,60 @@ def merge_heads(x):
     return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, sequence, x.shape[1] * x.shape[3]])
 
 
+def look(q, k, v, mask, drop=None, softmax=tf.nn.softmax):
+    """Scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1): for each query the mean of the values,
+    weighted by the softmax of its products with the keys. q [batch, head, sequence, features], k and v [batch, head, all, features],
+    mask [sequence, all]: true where a query may look. drop: what the weights pass through. -> [batch, head, sequence, features]"""
+    w = tf.matmul(q / tf.cast(math.sqrt(q.shape[-1]), q.dtype), k, transpose_b=True)                 # [batch, head, sequence, all]
+    w = softmax(tf.where(mask, w, tf.cast(max(-1e10, w.dtype.min), w.dtype)))
+    return tf.matmul(w if drop is None else drop(w), v)
+
+
 def keep_all(f):
-    """f as it is: what `lean` is where nothing needs to be computed again."""
+    """f as it is: what Ops.lean is where nothing needs to be computed again."""
     return f
 
 
-def attn(x, p, ln, *, remember, mask, hparams, lean=keep_all):
-    """Layer norm and masked multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2).
+def drop_none(x, place, part=0):
+    """x as it is: what Ops.drop is outside training."""
+    return x
+
+
+class Ops(NamedTuple):
+    """What a layer is made of. Training swaps these for functions that give the same numbers in less memory (fused.training_ops).
+
+    lean(f): f, of which only the arguments are kept for the way back. drop(x, place, part): dropout; each place, and each part of it, draws
+    its own.
+    """
+    norm: Callable = norm
+    gelu: Callable = gelu
+    look: Callable = look
+    lean: Callable = keep_all
+    drop: Callable = drop_none
+
+
+def attn(x, p, ln, *, remember, mask, hparams, ops, place):
+    """Layer norm and masked multi-head self-attention.
 
     remember(k, v) takes the new keys and values [batch, head, sequence, features] and returns all there are; mask
-    [sequence, all] is true where a position may look. lean: see block.
+    [sequence, all] is true where a position may look. place: ops.drop's first of three.
     """
-    def look(q, k, v):
-        w = tf.matmul(q, k, transpose_b=True) / math.sqrt(hparams.n_embd // hparams.n_head)        # [batch, head, sequence, all]
-        w = tf.nn.softmax(tf.where(mask, tf.cast(w, tf.float32), -1e10))
-        return tf.matmul(tf.cast(w, v.dtype), v)
-
-    q, k, v = tf.split(lean(lambda x: conv1d(norm(x, ln), p['c_attn']))(x), 3, axis=2)
-    q, k, v = (split_heads(z, hparams.n_head) for z in (q, k, v))
-    return conv1d(merge_heads(lean(look)(q, *remember(k, v))), p['c_proj'])
+    qkv = ops.lean(lambda x: conv1d(ops.norm(x, ln), p['c_attn']))(x)                                # [batch, sequence, 3 * n_embd]
+    q, k, v = (split_heads(z, hparams.n_head) for z in tf.split(qkv, 3, axis=2))
+    y = ops.look(q, *remember(k, v), mask, lambda w, part=0: ops.drop(w, place, part))
+    return ops.drop(conv1d(merge_heads(y), p['c_proj']), place + 1)
 
 
-def mlp(x, p, ln, *, lean=keep_all):
-    """Layer norm, then [batch, sequence, n_embd] -> the same, through 4 * n_embd. lean: see block."""
-    h = lean(lambda x: conv1d(norm(x, ln), p['c_fc']))(x)
-    return lean(lambda h: conv1d(gelu(h), p['c_proj']))(h)
+def mlp(x, p, ln, *, ops, place):
+    """Layer norm, then [batch, sequence, n_embd] -> the same, through 4 * n_embd."""
+    h = ops.lean(lambda x: conv1d(ops.norm(x, ln), p['c_fc']))(x)
+    return ops.drop(ops.lean(lambda h: conv1d(ops.gelu(h), p['c_proj']))(h), place)
 
 
-def block(x, p, *, remember, mask, hparams, lean=keep_all):
-    """One layer: attention, then mlp, each added to the stream.
-
-    lean: for training, tf.recompute_grad: of a norm, a softmax or a GELU with the matrix product behind it only the input is kept,
-    and the cheap part is computed again on the way back (the product is not: no gradient needs its result).
-    """
-    x = x + attn(x, p['attn'], p['ln_1'], remember=remember, mask=mask, hparams=hparams, lean=lean)
-    return x + mlp(x, p['mlp'], p['ln_2'], lean=lean)
+def block(x, p, *, remember, mask, hparams, ops=Ops(), place=0):
+    """One layer: attention, then mlp, each added to the stream. place: ops.drop's first of three in this layer."""
+    x = x + attn(x, p['attn'], p['ln_1'], remember=remember, mask=mask, hparams=hparams, ops=ops, place=place)
+    return x + mlp(x, p['mlp'], p['ln_2'], ops=ops, place=place + 2)
 
 
 def token_types(hparams, X, speaker=None):
@@ -212,11 +239,11 @@ def token_types(hparams, X, speaker=None):
     return tf.where(latest >= 0, tf.gather(X, tf.maximum(latest, 0), batch_dims=1), before)
 
 
-def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dtype=tf.float32, wrap=None, lean=keep_all):
+def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dtype=tf.float32, ops=Ops(), wrap=None):
     """Token ids to the last layer norm's output: model without the logits.
 
-    wrap: what each layer's function is wrapped in (tf.recompute_grad, for training in little memory), without it see block for lean.
-    dtype: of the activations.
+    dtype: of the activations. ops: what the layers are made of.
+    wrap: what each layer's function is wrapped in (tf.recompute_grad, for training in little memory).
     Returns (h [batch, sequence, n_embd], present) with `present` as in model; None under `wrap`, which has no cache.
     """
     sequence = tf.shape(X)[1]
@@ -227,7 +254,7 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
     if hparams.type_tokens:
         types = token_types(hparams, X, speaker)
         h += tf.where(types[..., None] >= 0, tf.gather(params['wte'], tf.maximum(types, 0)), 0.)
-    h = tf.cast(h, dtype)
+    h = ops.drop(tf.cast(h, dtype), 3 * hparams.n_layer)
     mask = tf.range(reach) <= positions[:, None]                         # [sequence, all]
 
     presents = []
@@ -244,12 +271,12 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
             return k, v
 
         if wrap is None:
-            h = block(h, params[f'h{layer}'], remember=remember, mask=mask, hparams=hparams, lean=lean)
+            h = block(h, params[f'h{layer}'], remember=remember, mask=mask, hparams=hparams, ops=ops, place=3 * layer)
         else:
-            h = wrap(lambda x, p=params[f'h{layer}']: block(x, p, remember=lambda k, v: (k, v), mask=mask, hparams=hparams))(h)
+            h = wrap(lambda x, layer=layer: block(x, params[f'h{layer}'], remember=lambda k, v: (k, v), mask=mask, hparams=hparams, ops=ops, place=3 * layer))(h)
 
     present = past if past_length is not None else tf.stack(presents, axis=1) if presents else None
-    return norm(h, params['ln_f']), present
+    return ops.norm(h, params['ln_f']), present
 
 
 def logits(params, h):

@@ -2,26 +2,75 @@
 
     loss = mean over the positions that count of -log p(next token)            Radford et al. 2019, section 2
 
-The optimizers are Keras's; Adam's epsilon is 1e-8, TensorFlow 1's, which the original ran with. On a GPU the step is an XLA
-program, on a CPU a TensorFlow graph, which was faster there when measured.
+The optimizers are Keras's; Adam's epsilon is 1e-8, TensorFlow 1's, which the original ran with. On a GPU the step is one XLA
+program; on a CPU a TensorFlow graph, in which larger models' pieces between matrix products are XLA programs (fused.py). Both were
+chosen by measurement (benchmarks/train.py).
+
+Precision (Micikevicius et al. 2018, arXiv:1710.03740): weights, optimizer, layer norms, softmax and loss are float32; bfloat16 and
+float16 are the activations' and the matrix products', float16 with Keras's loss scaling.
 """
 import json
 import math
-import os
 import time
 
+import numpy as np
 import tensorflow as tf
 
-from . import model
+from . import fused, lora, model
 from .console import UsageError, UserError
+
+
+class Adam(tf.keras.optimizers.Adam):
+    """Keras's Adam, whose update is TensorFlow's one operation: a pass over memory in place of a dozen, and no copies."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        i = self._get_variable_index(variable)
+        mean, square = (tf.convert_to_tensor(v) if not hasattr(v, 'value') else v.value for v in (self._momentums[i], self._velocities[i]))
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(var=variable.handle, m=mean.handle, v=square.handle, beta1_power=tf.pow(self.beta_1, step),
+                                     beta2_power=tf.pow(self.beta_2, step), lr=learning_rate, beta1=self.beta_1, beta2=self.beta_2,
+                                     epsilon=self.epsilon, grad=gradient, use_locking=False)
+
+
+class Adafactor(tf.keras.optimizers.Adafactor):
+    """Keras's Adafactor (Shazeer and Stern 2018, arXiv:1804.04235), without the full-size second moment that it keeps beside the
+    sums of its rows and columns: the optimizer of models whose weights alone nearly fill the memory."""
+
+    def build(self, variables):
+        tf.keras.optimizers.Optimizer.build(self, variables)
+        zeros = lambda v, shape: self.add_variable(shape=shape, dtype=v.dtype, name=v.name.replace('/', '_').split(':')[0])
+        matrix = [len(v.shape) >= 2 for v in variables]
+        self._r = [zeros(v, v.shape[:-1]) if is_matrix else None for v, is_matrix in zip(variables, matrix)]
+        self._c = [zeros(v, v.shape[:-2] + v.shape[-1:]) if is_matrix else None for v, is_matrix in zip(variables, matrix)]
+        self._v = [None if is_matrix else zeros(v, v.shape) for v, is_matrix in zip(variables, matrix)]
+
+    def update_step(self, gradient, variable, learning_rate):
+        i = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        decay = 1 - tf.pow(step, self.beta_2_decay)                      # section 7.2
+        square = tf.square(gradient) + self.epsilon_1
+        moving = lambda v, new: v.assign(decay * v + (1 - decay) * new)
+        if self._v[i] is not None:
+            update = gradient * tf.math.rsqrt(moving(self._v[i], square))
+        else:                                                            # section 3: the rows' means times the columns', over the mean of all
+            rows, columns = moving(self._r[i], tf.reduce_mean(square, axis=-1)), moving(self._c[i], tf.reduce_mean(square, axis=-2))
+            rows = rows / tf.reduce_mean(rows, axis=-1, keepdims=True)
+            update = gradient * tf.math.rsqrt(rows)[..., None] * tf.math.rsqrt(columns)[..., None, :]
+        rms = lambda x: tf.sqrt(tf.reduce_mean(tf.square(x)))
+        update /= tf.maximum(1., rms(update) / self.clip_threshold)      # section 6
+        variable.assign_sub(learning_rate * tf.maximum(self.epsilon_2, rms(variable)) * update)      # section 8: steps relative to the weights
+
 
 # name: (the Keras optimizer, copies of the weights that it keeps, the weight decay it has by default)
 OPTIMIZERS = {
-    'adam': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.Adam(rate, beta_1=beta, beta_2=beta2, epsilon=1e-8, **settings), 2, 0.0),
-    'adamw': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.AdamW(rate, beta_1=beta, beta_2=beta2, epsilon=1e-8, **settings), 2, 0.1),
+    'adam': (lambda rate, beta, beta2, **settings: Adam(rate, beta_1=beta, beta_2=beta2, epsilon=1e-8, **settings), 2, 0.0),
+    'adamw': (lambda rate, beta, beta2, **settings: Adam(rate, beta_1=beta, beta_2=beta2, epsilon=1e-8, **settings), 2, 0.1),
+    'adafactor': (lambda rate, beta, beta2, **settings: Adafactor(rate, relative_step=False, **settings), 0, 0.0),
     'lion': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.Lion(rate, beta_1=beta, beta_2=beta2, **settings), 1, 0.0),
     'sgd': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.SGD(rate, **settings), 0, 0.0),
 }
+PRECISIONS = {'float32': tf.float32, 'bfloat16': tf.bfloat16, 'float16': tf.float16}
+FUSED_FROM = 1 << 18                                  # activations of a layer from which compiled pieces are worth their launch
 SCHEDULES = {
     # warm: steps since the warm-up, as a share of those until the end; so_far: steps, as a multiple of the warm-up's
     'constant': lambda warm, so_far: tf.ones_like(warm),
@@ -64,107 +113,187 @@ def has_gpu():
     return bool(tf.config.list_logical_devices('GPU'))
 
 
+def default_precision():
+    """bfloat16 on GPUs that compute with it (compute capability 8.0 and up), else float32."""
+    gpus = tf.config.list_physical_devices('GPU')
+    capable = [tf.config.experimental.get_device_details(gpu).get('compute_capability', (0, 0)) >= (8, 0) for gpu in gpus]
+    return 'bfloat16' if capable and all(capable) else 'float32'
+
+
+def trained(params, only_transformer_layers=False, freeze_layers=0, base_vocab=None):
+    """{name: variable} of the weights that training changes.
+
+    Adapters alone, where there are any (lora.names). only_transformer_layers: all but wte, wpe and ln_f. freeze_layers: all but the
+    first so many layers and the embeddings below them.
+    """
+    flat = model.flat(params)
+    if lora.settings(params):
+        return {name: flat[name] for name in lora.names(params, base_vocab)}
+    fixed = {f'h{i}' for i in range(freeze_layers)} | ({'wte', 'wpe'} if freeze_layers else set()) | ({'wte', 'wpe', 'ln_f'} if only_transformer_layers else set())
+    return {name: value for name, value in flat.items() if name.split('/')[0] not in fixed}
+
+
 class Trainer:
     """Weights, their optimizer, and the compiled functions that train and score them."""
 
-    def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, beta2=0.999, accumulate=1,
-                 recompute=False, only_transformer_layers=False, weight_decay=None, clip_norm=None):
+    def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, beta2=0.999, accumulate=1, recompute=False,
+                 only_transformer_layers=False, freeze_layers=0, base_vocab=None, weight_decay=None, clip_norm=None, precision='float32',
+                 dropout=0.0, label_smoothing=0.0, seed=0, tokens=None):
         """learning_rate: a number, or what `schedule` gives. accumulate: batches that make one step together, each token of them
-        counting the same. recompute: keep no activations but each layer's input, and compute the rest again on the way back
-        (Chen et al. 2016, arXiv:1604.06174); without it, only what is cheap is computed again (model.block).
-        only_transformer_layers: leave wte, wpe and ln_f as they are. weight_decay: of the matrices, apart from the gradient (Loshchilov
-        and Hutter 2019, arXiv:1711.05101); None: the optimizer's default. clip_norm: the norm that all gradients together have at most.
+        counting the same. recompute: keep no activations but each layer's input, and compute the rest again on the way back;
+        without it, only what is cheap is computed again (fused.py). only_transformer_layers, freeze_layers, base_vocab: as for
+        `trained`.
+        weight_decay: of the matrices, apart from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101); None: the
+        optimizer's default. clip_norm: the norm that all gradients together have at most. precision: a key of PRECISIONS.
+        dropout: of embeddings, attention and what each layer adds (Radford et al. 2018, section 4.1). label_smoothing: see
+        fused.cross_entropy. seed: of dropout. tokens: positions of a batch, at most.
         """
-        self.hparams, self.params, self.accumulate = hparams, params, accumulate
-        self.recompute = recompute
-        self._memory = {'wrap': tf.recompute_grad} if recompute else {'lean': tf.recompute_grad}
-        self.trainable = {name: value for name, value in model.flat(params).items()
-                          if not only_transformer_layers or name.startswith('h')}
+        self.hparams, self.params, self.accumulate, self.recompute = hparams, params, accumulate, recompute
+        self.precision, self._dropout, self._smoothing, self._seed = PRECISIONS[precision], dropout, label_smoothing, seed
+        self.tokens = tokens or hparams.n_ctx
+        self.trainable = trained(params, only_transformer_layers, freeze_layers, base_vocab)
+        self._variables = list(self.trainable.values())
+        self.clip_norm = clip_norm
         self.optimizer_name = optimizer
         self._scheduled = not isinstance(learning_rate, (int, float))
         make, _, decay = OPTIMIZERS[optimizer]
-        self.optimizer = make(learning_rate, beta, beta2, weight_decay=(decay if weight_decay is None else weight_decay) or None, global_clipnorm=clip_norm)
-        self.optimizer.exclude_from_weight_decay(var_list=[value for name, value in self.trainable.items() if name.endswith(('/g', '/b'))])
-        self.optimizer.build(list(self.trainable.values()))
-        self._sums = [tf.Variable(tf.zeros_like(value), trainable=False) for value in self.trainable.values()] if accumulate > 1 else None
+        self._inner = make(learning_rate, beta, beta2, weight_decay=(decay if weight_decay is None else weight_decay) or None)
+        self._inner.exclude_from_weight_decay(var_list=[value for name, value in self.trainable.items() if name.endswith(('/g', '/b'))])
+        self.optimizer = tf.keras.optimizers.LossScaleOptimizer(self._inner) if precision == 'float16' else self._inner
+        self.optimizer.build(self._variables)
+        self._sums = [tf.Variable(tf.zeros_like(value), trainable=False) for value in self._variables] if accumulate > 1 else None
         self._counted = tf.Variable(0.0, trainable=False)                  # tokens that self._sums are the gradients of
-        xla = has_gpu()
+        self._drawn = tf.Variable(0, trainable=False)                      # batches so far: dropout's place in its random numbers
+        self.positions = 0                                                 # of the last step's batches
+        self.skipped, self.skipped_in_a_row = 0, 0                         # steps whose loss or gradient was not finite
+        self.patience = 20 if precision == 'float16' else 5                # so many in a row are too many: float16's scale is being looked for
+
+        self._xla = has_gpu()
+        self._fuse = not self._xla and self.tokens * hparams.n_embd >= FUSED_FROM
+        self._loss_blocks = max(1, round(self.tokens * hparams.n_vocab * self.precision.size / fused.LOGITS))
+        self._look_blocks = max(1, min(self.tokens, hparams.n_ctx) // fused.QUERIES)
         shape = [None, None]
         signature = [tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.float32)]
-        compiled = {'autograph': False, 'jit_compile': xla, 'input_signature': signature}
-        self._train = tf.function(self._step, **compiled)
-        self._add = tf.function(self._accumulate, **compiled)
-        self._apply = tf.function(self._apply_sums, autograph=False, jit_compile=xla)
-        self._score = tf.function(self._losses, **compiled)
+        compiled = {'autograph': False, 'jit_compile': self._xla}
+        self._train = tf.function(self._step, input_signature=signature, **compiled)
+        self._add = tf.function(self._accumulate, input_signature=signature, **compiled)
+        self._apply = tf.function(self._apply_sums, **compiled)
+        self._score = tf.function(self._losses, input_signature=signature[:2], **compiled)
 
     # ---- what is compiled
 
-    def _losses(self, X, labels, weights):
-        """Sum of the losses where weights are 1, and their number: two scalars."""
-        h, _ = model.hidden(self.hparams, self.params, X, **self._memory)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=model.logits(self.params, h))
-        return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
+    def _hidden(self, X, drop=model.drop_none):
+        """The last layer norm's output at each position, [batch * sequence, n_embd]."""
+        ops = fused.training_ops(blocks=self._look_blocks, fuse=self._fuse, order='xla' if self._xla else 'graph', keep=self.recompute, drop=drop)
+        again = tf.recompute_grad if self._xla else fused.recomputed
+        h, _ = model.hidden(self.hparams, self.params, X, dtype=self.precision, ops=ops, wrap=again if self.recompute else None)
+        return tf.reshape(h, [-1, self.hparams.n_embd])
 
-    def _gradients(self, X, labels, weights, mean):
-        """The mean loss of the tokens that count, or the sum of their losses; their number; and the gradients in the order of self.trainable."""
-        with tf.GradientTape() as tape:
-            total, n = self._losses(X, labels, weights)
-            loss = total / n if mean else total
-        gradients = tape.gradient(loss, list(self.trainable.values()))
-        return loss, n, [tf.convert_to_tensor(g) for g in gradients]      # wpe's comes as slices of rows
+    def _losses(self, X, labels):
+        """The loss at each position, [batch, sequence]."""
+        losses = fused.losses(self._hidden(X), self.params['wte'], tf.reshape(labels, [-1]), blocks=self._loss_blocks)
+        return tf.reshape(losses, tf.shape(labels))
+
+    def _drop(self, x, place, part=0):
+        """Dropout (Srivastava et al. 2014) whose random numbers follow from seed, batch and place: computed again, they are the same."""
+        seed = [self._seed + 1000003 * place, 65536 * self._drawn + part]
+        kept = tf.random.stateless_uniform(tf.shape(x), seed) >= self._dropout
+        return tf.where(kept, x / tf.cast(1 - self._dropout, x.dtype), tf.zeros([], x.dtype))
+
+    def _gradients(self, X, labels, weights):
+        """The sum of weight * loss, and its gradients by self._variables, scaled as the optimizer expects."""
+        weights, scale = tf.reshape(weights, [-1]), self._loss_scale()
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._variables)
+            h = self._hidden(X, self._drop if self._dropout else model.drop_none)
+        losses, dh, dwte = fused.cross_entropy(h, self.params['wte'], tf.reshape(labels, [-1]), weights * scale, smoothing=self._smoothing,
+                                               blocks=self._loss_blocks, fuse=self._fuse, learn_wte='wte' in self.trainable)
+        gradients = dict(zip(self.trainable, tape.gradient(h, self._variables, output_gradients=dh)))
+        if dwte is not None:                            # wte is at both ends: the gradient by its rows joins the other
+            rows = gradients['wte']
+            gradients['wte'] = tf.tensor_scatter_nd_add(dwte, rows.indices[:, None], rows.values)
+        self._drawn.assign_add(1)
+        return tf.reduce_sum(losses * weights), [tf.convert_to_tensor(g) for g in gradients.values()]
+
+    def _loss_scale(self):
+        return 1.0 if self.optimizer is self._inner else tf.convert_to_tensor(self.optimizer.dynamic_scale)
+
+    def _update(self, loss, gradients):
+        """An optimizer step, unless a loss or gradient is not finite. Returns whether there was one."""
+        norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(g) for g in gradients])) / self._loss_scale()
+        finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
+        if self.clip_norm:
+            clip = tf.where(finite, tf.minimum(1.0, self.clip_norm / norm), 1.0)
+            gradients = [g * clip for g in gradients]
+        if self.optimizer is not self._inner:           # it looks for itself, and changes the scale
+            self.optimizer.apply(gradients)
+        else:
+            tf.cond(finite, lambda: (self.optimizer.apply(gradients), True)[1], lambda: False)
+        return finite
 
     def _step(self, X, labels, weights):
-        loss, _, gradients = self._gradients(X, labels, weights, mean=True)
-        self.optimizer.apply(gradients)
-        return loss
+        loss, gradients = self._gradients(X, labels, weights / tf.reduce_sum(weights))
+        return loss, self._update(loss, gradients)
 
     def _accumulate(self, X, labels, weights):
         """Batches with any number of tokens add up to what one batch of them all would be."""
-        total, n, gradients = self._gradients(X, labels, weights, mean=False)
+        unit = 1 / (self.tokens * self.accumulate)      # about the share of a token, so that float16 holds the sums
+        loss, gradients = self._gradients(X, labels, weights * unit)
         for gradient_sum, gradient in zip(self._sums, gradients):
             gradient_sum.assign_add(gradient)
-        self._counted.assign_add(n)
-        return total, n
+        self._counted.assign_add(tf.reduce_sum(weights) * unit)
+        return loss
 
-    def _apply_sums(self):
-        self.optimizer.apply([gradient_sum / self._counted for gradient_sum in self._sums])
+    def _apply_sums(self, loss):
+        loss /= self._counted
+        finite = self._update(loss, [gradient_sum / self._counted for gradient_sum in self._sums])
         for gradient_sum in self._sums:
             gradient_sum.assign(tf.zeros_like(gradient_sum))
         self._counted.assign(0.0)
+        return loss, finite
 
     # ---- what is called
 
     def step(self, batches):
         """One optimizer step on the next batch, or on the next `accumulate` batches. Returns the mean loss, a float.
 
+        Where the loss or a gradient is not finite, the weights stay as they are, and self.skipped and self.skipped_in_a_row count it.
         Raises UserError when the device's memory does not hold it.
         """
         try:
-            if self.accumulate == 1:
-                return float(self._train(*batches.next()))
-            totals, counts = zip(*(self._add(*batches.next()) for _ in range(self.accumulate)))
-            self._apply()
-            return float(sum(totals)) / float(sum(counts))
+            drawn = [batches.next() for _ in range(self.accumulate)]
+            loss, finite = self._train(*drawn[0]) if self.accumulate == 1 else self._apply(tf.add_n([self._add(*batch) for batch in drawn]))
         except tf.errors.ResourceExhaustedError:
             raise UserError('the memory of the device is full: --memory_saving_gradients, a smaller --batch_size (with --accumulate_gradients) '
                             'or a shorter --seq_len need less; the checkpoints are as they were.') from None
+        self.positions = sum(X.size for X, *_ in drawn)
+        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
+        self.skipped += not finite
+        return float(loss)
 
     @property
     def learning_rate(self):
         """That of the next step, a float."""
-        return float(self.optimizer.learning_rate)
+        return float(self._inner.learning_rate)
 
     def validate(self, batches, count):
-        """The mean loss over the tokens of `count` batches."""
-        scored = [self._score(*batches.next()) for _ in range(count)]
-        return float(sum(total for total, _ in scored)) / float(sum(n for _, n in scored))
+        """(the mean loss over the tokens that count in `count` batches, that over those of them in replies): floats; the second is
+        None unless the batches tell (dataset.Batches with replies) and there are any."""
+        total = np.zeros([2, 2])                        # [all, replies] x [sum of losses, tokens]
+        for _ in range(count):
+            X, labels, *weights = batches.next()
+            losses = self._score(X, labels).numpy().astype(np.float64)
+            for row, counts in zip(total, weights):
+                row += (losses * counts).sum(), counts.sum()
+        means = [float(row[0] / row[1]) if row[1] else None for row in total]
+        return means[0], means[1]
 
     # ---- state, for checkpoint.save
 
     def state(self, **progress):
         """{name: tensor}: the optimizer's variables, and `progress`, anything that JSON takes."""
         note = json.dumps(progress | {'optimizer': self.optimizer_name})
-        return {f'optimizer/{i}': value for i, value in enumerate(self.optimizer.variables)} | {'progress': tf.constant(note)}
+        return {f'optimizer/{i}': value for i, value in enumerate(self.optimizer.variables)} | {'drawn': self._drawn, 'progress': tf.constant(note)}
 
     def restore(self, reader):
         """Put back what `state` gave, from checkpoint.read_state's reader. Returns the progress.
@@ -182,63 +311,20 @@ class Trainer:
         for i, value in enumerate(variables):
             value.assign(reader.get_tensor(f'optimizer/{i}'))
         if not self._scheduled:
-            self.optimizer.learning_rate = rate                            # what is asked for now, not what was then
+            self._inner.learning_rate = rate                               # what is asked for now, not what was then
+        if 'drawn' in kept:
+            self._drawn.assign(reader.get_tensor('drawn'))
         return progress
 
 
-# ---- what a step will take
-
-def n_params(hparams):
-    """The number of weights."""
-    return sum(math.prod(shape) for shape in model.shapes(hparams).values())
-
-
-def step_flops(hparams, tokens, seq_len, recompute=False):
-    """Floating-point operations of one training step on so many tokens: 2 a weight and token forward, 4 backward, and attention's."""
-    dense = n_params(hparams) - hparams.n_ctx * hparams.n_embd
-    attention = 2 * hparams.n_layer * hparams.n_embd * seq_len
-    return tokens * (dense + attention) * (8 if recompute else 6)
-
-
-def step_bytes(trainer, batch_size, seq_len, recompute=None):
-    """Estimated peak memory of a step in bytes: TensorFlow itself, weights, gradients, optimizer, activations, logits.
-
-    recompute: with activation recomputation or without; None: as the trainer does it.
-    """
-    recompute = trainer.recompute if recompute is None else recompute
-    hparams, tokens = trainer.hparams, batch_size * seq_len
-    trainable = sum(math.prod(v.shape) for v in trainer.trainable.values())
-    _, slots, _ = OPTIMIZERS[trainer.optimizer_name]
-    copies = trainable * (1 + slots + (1 if trainer.accumulate > 1 else 0))
-    # kept for the way back, in floats a token: what a layer makes; for one layer at a time the attention weights; the logits. The
-    # factors are fitted to peaks measured on a CPU (nine runs: 3 to 24 layers, 1024 to 4096 tokens, Adam and SGD), from which they are
-    # 7 % off at most.
-    layer = 12 * hparams.n_embd
-    activations = hparams.n_layer * hparams.n_embd + layer if recompute else hparams.n_layer * layer
-    return 750e6 + 4 * (n_params(hparams) + copies + tokens * (activations + 1.5 * hparams.n_head * seq_len + 1.3 * hparams.n_vocab))
-
-
-def main_memory():
-    """Bytes of this machine's main memory, or None where the system does not tell."""
-    try:
-        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-    except (AttributeError, ValueError, OSError):       # Windows
-        return None
-
-
-def measured_flops(seconds=0.2):
-    """Floating-point operations a second of this device in a matrix product like the model's, float32."""
-    a, b = tf.random.normal([1024, 768]), tf.random.normal([768, 3072])
-    tf.matmul(a, b).numpy()
+def measured_flops(precision=tf.float32, seconds=0.2):
+    """Floating-point operations a second of this device in a matrix product like the model's."""
+    a, b = tf.cast(tf.random.normal([1024, 768]), precision), tf.cast(tf.random.normal([768, 3072]), precision)
+    product = tf.function(tf.matmul)
+    product(a, b)
     runs, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        tf.matmul(a, b).numpy()
+        y = product(a, b)
         runs += 1
+    float(tf.cast(y[0, 0], tf.float32))                 # a GPU has finished when a number is there
     return runs * 2 * 1024 * 768 * 3072 / (time.perf_counter() - start)
-
-
-def check_finite(loss, counter):
-    """Raise UserError for a loss that is no number: the checkpoints stay as they were."""
-    if not math.isfinite(loss):
-        raise UserError(f'the loss at step {counter} is {loss}: nothing was saved since the last checkpoint; '
-                        'resume from it with a smaller --learning_rate.')

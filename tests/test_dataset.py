@@ -1,13 +1,16 @@
 """Text -> chunks -> batches, against what can be written down in a line or two: split at the marks, encode each part, join."""
 import codecs
 import collections
+import contextlib
 import itertools
 import json
 import os
 import pickle
 import random
 import re
+import tracemalloc
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +19,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_encoder import encoder_that_joins, printable_bytes
 
-from src import dataset, dialogue, encoder
+from src import dataset, dialogue, encoder, shards
 from src.console import UsageError, UserError
-from src.dataset import Batches, Corpus, Sampler, TurnSampler, load_corpus, load_dataset, read_npz, read_text, write_npz
+from src.dataset import Ahead, Batches, Corpus, Sampler, TurnSampler, load_corpus, load_dataset, read_npz, read_text, write_npz
 
 MIB = 1 << 20
 EOT = 2047                                              # the demo vocabulary's <|endoftext|>
@@ -669,6 +672,127 @@ def test_special_tokens_that_a_vocabulary_has_keep_their_ids(tmp_path, enc):
     assert lists(load_corpus(grown, path).chunks) == lists(loaded.chunks)
 
 
+# ---- a corpus that stays on the disk
+
+@contextlib.contextmanager
+def on_disk(**sizes):
+    """What is loaded in here is too large for memory, as are the tables of its turns, and is read in small parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, size in ((dataset, 'IN_MEMORY', 0), (dataset, 'PART', 50), (dataset, 'UNIT', 1), (shards, 'IN_MEMORY', 0), (shards, 'BLOCK', 128), (shards, 'SMALL', 3000)):
+            patch.setattr(module, name, sizes.get(name, size))
+        yield
+
+
+@pytest.fixture(scope='module')
+def mixture(tmp_path_factory, enc):
+    """Text and npz in turn: other speakers, several chunks, an empty one, owners left out, stored and not, one too large to be unpacked each time."""
+    folder = tmp_path_factory.mktemp('mixture')
+    texts = [read(os.path.join(CHATS, name)) for name in sorted(os.listdir(CHATS))]
+    write(folder / '1.txt', texts[0][:20000])
+    write_npz(str(folder / '2.npz'), Corpus(enc, os.path.join(CHATS, sorted(os.listdir(CHATS))[1])))
+    write(folder / '3.txt', texts[2][-9000:])
+    write_npz(str(folder / '4.npz'), Corpus(enc, str(folder / '[13].txt'), combine=1))
+    with np.load(folder / '4.npz') as npz:
+        np.savez(folder / '4.npz', **npz, arr_2=np.zeros(0, np.int64), arr_3=np.arange(20))
+    write(folder / '5.txt', TALK)
+    return str(folder)
+
+
+def test_what_is_loaded_is_the_same_on_the_disk(mixture, enc):
+    loaded, steps, sentences = load_corpus(enc, mixture), [], []
+    with on_disk():
+        large = load_corpus(enc, mixture, progress=steps.append, say=sentences.append)
+        assert isinstance(large.chunks, shards.Rows) and len(loaded.chunks) == 7 and large.dialogue == loaded.dialogue
+        assert lists(row[:] for row in large.chunks) == lists(loaded.chunks) and lists(row[:] for row in large.owners) == lists(loaded.owners)
+        assert sum(steps) == Corpus(enc, mixture).size and min(steps) >= 0
+        assert len(sentences) == 1 and re.search(r'2\.npz is compressed in too large members .* GB are unpacked into a temporary file in .*encode.py', sentences[0])
+        plain = load_dataset(enc, mixture, legacy_endoftext=True)
+        assert isinstance(plain, shards.Rows)
+    assert lists(row[:] for row in plain) == lists(load_dataset(enc, mixture, legacy_endoftext=True))
+
+
+@pytest.mark.parametrize('windows', ['tokens', 'turns'])
+@pytest.mark.parametrize('learn_from', [None, 'Mara', 'replies'])
+def test_batches_are_the_same_from_the_disk(mixture, enc, windows, learn_from):
+    def batches():
+        sampler = load_corpus(enc, mixture).sampler(3, windows, learn_from, max_turns=2)
+        found = Batches(sampler, 5, 200, enc.n_vocab, noise=0.1, replies=True)
+        return sampler.longest, [array.tolist() for _ in range(8) for array in found.next()], found.state
+    expected = batches()
+    with on_disk():
+        assert batches() == expected
+
+
+def test_an_npz_written_from_the_disk_is_the_same(mixture, tmp_path, enc):
+    write_npz(str(tmp_path / '1.npz'), Corpus(enc, mixture))
+    with on_disk(SMALL=1 << 20):
+        write_npz(str(tmp_path / '2.npz'), Corpus(enc, mixture))
+    assert (tmp_path / '1.npz').read_bytes() == (tmp_path / '2.npz').read_bytes()
+    assert os.listdir(tmp_path) == ['1.npz', '2.npz'] or os.listdir(tmp_path) == ['2.npz', '1.npz']
+
+
+def test_large_chunks_are_written_so_that_parts_can_be_read(tmp_path, enc, monkeypatch):
+    monkeypatch.setattr(shards, 'SMALL', 1000)
+    np.savez(tmp_path / 'in.npz', *(np.full(n, 7, np.int64) for n in (1, 436, 437, 9000)))         # two bytes each, behind a header of 128
+    write_npz(str(tmp_path / 'out.npz'), Corpus(enc, str(tmp_path / 'in.npz')))
+    with zipfile.ZipFile(tmp_path / 'out.npz') as archive:
+        assert [member.compress_type for member in archive.infolist()] == [zipfile.ZIP_DEFLATED] * 2 + [zipfile.ZIP_STORED] * 2
+    with np.load(tmp_path / 'out.npz') as npz:
+        assert [npz[name].tolist() for name in npz.files] == [[7] * n for n in (1, 436, 437, 9000)]
+    assert shards.Npz(str(tmp_path / 'out.npz')).to_unpack == 0
+
+
+def test_what_is_refused_on_the_disk(tmp_path, enc):
+    """A wrong token when the file is opened; a wrong speaker when it matters; no room to unpack before any is."""
+    note = np.frombuffer(json.dumps({'style': 'name', 'speakers': ['A', 'B'], 'turns': [1, 1]}).encode(), np.uint8)
+    path = str(tmp_path / 'a.npz')
+    with on_disk():
+        np.savez_compressed(path, np.arange(3), np.append(np.zeros(200, np.int64), 2048))
+        with pytest.raises(UserError, match='arr_1 holds the token 2048.*has 2048.*--model_name'):
+            load_corpus(enc, path)
+        np.savez(path, arr_0=np.arange(3), owners_0=np.array([1, 2]), dialogue=note)
+        with pytest.raises(UserError, match='arr_0 has 3 tokens and owners_0 2'):
+            load_corpus(enc, path)
+        np.savez(path, arr_0=np.arange(3), owners_0=np.array([1, 2, -3]), dialogue=note)
+        loaded = load_corpus(enc, path)
+        assert loaded.sampler().sample(3).tolist() == [0, 1, 2]
+        for asked in ({'windows': 'turns'}, {'learn_from': 'A'}):
+            with pytest.raises(UserError, match='a.npz: a token belongs to speaker 3 of 2'):
+                loaded.sampler(**asked)
+        assert lists(row[:] for row, _ in read_npz(path, 2048, scratch=shards.Scratch(path))) == [[0, 1, 2]]          # as of plain text
+        np.savez_compressed(path, np.zeros(5000, np.int64))
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match='has no room for a temporary file of 0.0 GB .*TMPDIR'):
+            patch.setattr(shards.Scratch, 'has_room', lambda self, size: size < 40000)
+            load_corpus(enc, path)
+
+
+def test_owners_that_were_left_out_are_nobodys_on_the_disk(tmp_path, enc):
+    note = np.frombuffer(json.dumps({'style': 'name', 'speakers': ['A', 'B'], 'turns': [1, 1]}).encode(), np.uint8)
+    np.savez(tmp_path / 'a.npz', arr_0=np.arange(3), dialogue=note)
+    with on_disk():
+        assert lists(row[:] for row in load_corpus(enc, str(tmp_path / 'a.npz')).owners) == [[0, 0, 0]]
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path, enc):
+    """24 million tokens, stored and packed, in large chunks and in small ones, 4 million with whose they are; 2 million turns: 120 MB in all."""
+    owners = np.tile(np.array([-1, 1, -2, 2, 2, 0], np.int16), 2000000 // 6)
+    arrays = {'arr_0': np.arange(len(owners)).astype(np.uint16) % 2000, 'owners_0': owners} | {f'arr_{i}': np.arange(50000, dtype=np.uint16) % 2000 for i in range(1, 201)}
+    note = np.frombuffer(json.dumps({'style': 'name', 'speakers': ['A', 'B'], 'turns': [1, 1]}).encode(), np.uint8)
+    for save, name in ((np.savez, 'a.npz'), (np.savez_compressed, 'b.npz')):
+        save(tmp_path / name, **arrays, dialogue=note)
+    with on_disk(PART=1 << 14, BLOCK=1 << 16, SMALL=1 << 17):
+        tracemalloc.start()
+        loaded = load_corpus(enc, str(tmp_path))
+        for windows, who in (('tokens', None), ('turns', 'A')):
+            batches = Batches(loaded.sampler(0, windows, who), 4, 100, 2048)
+            for _ in range(100):
+                batches.next()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert loaded.chunks[0].length == 1999998 and len(batches.sampler) == 2 * 333333
+    assert peak < 6 << 20
+
+
 # ---- whose words are learnt
 
 THREE = [('Theo', 'hi'), ('Mara', 'good day'), ('Theo', 'ok')]
@@ -716,6 +840,28 @@ def test_learnt_of_a_chunk_without_turns():
             assert not dataset.learnt(np.array(owners, np.int32), who, ['A']).any()
 
 
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(owners=st.lists(st.sampled_from([0, -1, 1, 1, -2, 2, 2]), max_size=60), who=st.sampled_from(['A', 'B', 'replies']), where=st.tuples(st.integers(0, 60), st.integers(0, 60)), part=st.integers(1, 9))
+def test_learnt_of_a_part_is_a_part_of_what_is_learnt(owners, who, where, part):
+    """Worked out for a slice alone, and conversation by conversation."""
+    owners, where = np.array(owners, np.int32), slice(*where)
+    expected = dataset.learnt(owners, who, 'AB')
+    row = dataset.Learnt([None, owners], who, 'AB')[1]
+    assert len(row) == len(owners) and row[where].tolist() == expected[where].tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, 'PART', part)
+        parts = list(dataset.whole_conversations(owners))
+    assert [i for start, piece in parts for i in range(start, start + len(piece))] == list(range(len(owners)))
+    assert [on for _, piece in parts for on in dataset.learnt(piece, who, 'AB').tolist()] == expected.tolist()
+    assert all(len(piece) <= part or (piece[:part] != 0).all() for _, piece in parts)
+
+
+def test_a_long_conversation_is_looked_through_to_its_beginning():
+    owners = np.concatenate([[0, 1, 0], np.tile([-1, 1, -2, 2], 500)])
+    for who in ('A', 'replies'):
+        assert dataset.Learnt([owners], who, 'AB')[0][1990:].tolist() == dataset.learnt(owners, who, 'AB')[1990:].tolist()
+
+
 def test_who_learns_must_be_there(tmp_path, enc):
     loaded = load_corpus(enc, write(tmp_path / 'a.txt', TALK * 3))
     with pytest.raises(UserError, match='nobody in the dataset is called mara; there are Mara, Theo'):
@@ -741,7 +887,153 @@ def test_ranked_and_remembered():
     assert dataset.remembered(seats) == {'style': 's', 'speakers': ['</s>', '<s>']}           # of two seats the second is you
 
 
+# ---- what is held out
+
+def laid_out(chunks, front):
+    """[[[(speaker, tokens of the header, tokens of the words)]]] -> owners of each chunk, with nobody's token behind each conversation
+    and, where `front`, one before the first; and [(chunk, [(start, stop) of each turn])], a conversation each."""
+    owners, talks = [], []
+    for i, conversations in enumerate(chunks):
+        row = [0] * front
+        for turns in conversations:
+            places = []
+            for speaker, header, words in turns:
+                places.append((len(row), len(row) + header + words))
+                row += [-speaker] * header + [speaker] * words
+            talks.append((i, places))
+            row.append(0)
+        owners.append(np.array(row, np.int32))
+    return owners, talks
+
+
+named_turns = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 6))
+conversations = st.lists(st.one_of(
+    st.lists(named_turns, min_size=1, max_size=6),
+    st.lists(st.integers(2, 6), min_size=1, max_size=6).map(lambda words: [(1 + i % 2, 0, n) for i, n in enumerate(words)])), min_size=1, max_size=4)      # dialogpt: a word and <|endoftext|>
+
+
+def in_pieces(loaded):
+    """The conversations of a dataset as (ids, owners), each with the token of nobody's that ends it."""
+    found = []
+    for ids, owners in zip(loaded.chunks, loaded.owners):
+        ids, owners = ids[:].tolist(), owners[:].tolist()
+        ends = [i + 1 for i in range(1, len(ids)) if owners[i] == 0 and owners[i - 1] != 0]
+        found += [(tuple(ids[a:b]), tuple(owners[a:b])) for a, b in zip([0, *ends], [*ends, len(ids)]) if a < b]
+    return found
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(chunks=st.lists(conversations, min_size=1, max_size=6), front=st.booleans(), share=st.floats(0.01, 0.5), large=st.booleans())
+def test_conversations_are_held_out_whole(chunks, front, share, large, tmp_path_factory):
+    """Every conversation is in one of the two and whole, the share is as near as they allow, and it is the same division every time."""
+    owners, talks = laid_out(chunks, front)
+    starts = np.cumsum([0, *map(len, owners)])
+    loaded = dataset.Loaded([start + np.arange(len(row)) for start, row in zip(starts, owners)], owners, {}, None)
+    if len(talks) < 2:
+        with pytest.raises(UserError, match='the dataset is a single conversation, of which none can be held out for validation: add others, or give --val_dataset'):
+            loaded.divided(share)
+        return
+    parts = loaded.divided(share)
+    assert collections.Counter(in_pieces(parts[0]) + in_pieces(parts[1])) == collections.Counter(in_pieces(loaded))
+    training, held_out = (sum(map(len, part.chunks)) for part in parts)
+    largest = max(len(ids) for ids, _ in in_pieces(loaded))
+    assert training and held_out and abs(held_out - share * starts[-1]) <= largest
+    assert all(len(part.chunks) <= len(chunks) for part in parts)       # what is left of a chunk stays one: windows are no shorter
+    assert [lists(part.chunks) for part in loaded.divided(share)] == [lists(part.chunks) for part in parts]
+    if large:
+        path = tmp_path_factory.getbasetemp() / 'held_out.npz'
+        note = np.frombuffer(json.dumps({'style': 'name', 'speakers': ['A', 'B', 'C'], 'turns': [1, 1, 1]}).encode(), np.uint8)
+        np.savez(path, **{f'arr_{i}': ids for i, ids in enumerate(loaded.chunks)}, **{f'owners_{i}': row for i, row in enumerate(owners)}, dialogue=note)
+        with on_disk():
+            enc = SimpleNamespace(n_vocab=10 ** 6, eot=0, special_tokens={}, extended=lambda names: None)
+            enc.extended = lambda names: enc
+            again = load_corpus(enc, str(path)).divided(share)
+            assert all(isinstance(part.chunks, shards.Rows) for part in again)
+            for part, of_disk in zip(parts, again):
+                for rows, others in zip(part[:2], of_disk[:2]):
+                    assert [i for row in rows for i in row.tolist()] == [i for row in others for i in row[:].tolist()]
+
+
+def test_what_is_held_out_is_spread_over_the_dataset():
+    owners = [np.tile(np.array([-1, 1, -2, 2, 0], np.int32), 100)]
+    training, held_out = dataset.Loaded([np.arange(500)], owners, {}, None).divided(0.1)
+    first = held_out.chunks[0][::5] // 5
+    assert first.tolist() == list(range(5, 100, 10)) and len(training.chunks[0]) == 450
+
+
+def test_conversations_keep_the_token_in_front_of_them(tmp_path, enc):
+    loaded = load_corpus(enc, write(tmp_path / 'a.txt', '<bos> <sp1> hi <sp2> ho <eos>\n' * 10))
+    for part in loaded.divided(0.2):
+        assert loaded.enc.decode(part.chunks[0]).replace('<bos><sp1> hi<sp2> ho<eos>', '') == '' and part.sampler(0, 'turns')
+
+
+def test_the_smallest_part_that_is_near_enough():
+    """Of two or three conversations one is held out, the one nearest to what was asked for; words of nobody's are none."""
+    talk = [-1, 1, 1, -2, 2]
+    for sizes, expected in (((9, 2), 1), ((2, 9), 0), ((5, 5, 5), 0), ((9, 4, 8), 1), ((1, 1), 0), ((1, 6, 400), 1)):
+        owners = np.concatenate([[*talk * n, 0] for n in sizes] + [[0, 0]]).astype(np.int32)
+        _, held_out = dataset.Loaded([np.arange(len(owners))], [owners], {}, None).divided(0.02)
+        assert len(held_out.chunks[0]) == 5 * sizes[expected] + 1 and held_out.chunks[0][0] == sum(5 * n + 1 for n in sizes[:expected])
+    with pytest.raises(UserError, match='a single conversation'):
+        dataset.Loaded([np.arange(8)], [np.array([*talk, 0, 0, 0])], {}, None).divided(0.1)
+
+
+def test_the_end_of_a_long_conversation_is_found():
+    for n in (*range(2, 9), *range(250, 263), *range(765, 773)):
+        owners = np.array([1] * n + [0, -2, 2, 0], np.int32)
+        assert lists(dataset.Loaded([np.arange(n + 4)], [owners], {}, None).divided(0.5)[1].chunks) == [[n + 1, n + 2, n + 3]]
+
+
+def plain(*chunks, eot=9):
+    return dataset.Loaded([np.array(chunk) for chunk in chunks], None, None, SimpleNamespace(eot=eot))
+
+
+def test_documents_are_held_out_whole():
+    training, held_out = plain([1, 1, 9] * 10, [2, 2, 2], [3, 3, 9, 3, 3, 9, 3, 3, 9, 4, 4, 4]).divided(0.25)          # the third, then every fourth
+    assert (lists(training.chunks), lists(held_out.chunks)) == ([[1, 1, 9] * 8, [3, 3, 9] * 3], [[1, 1, 9] * 2, [2, 2, 2], [4, 4, 4]])
+    assert training.owners is None and held_out.dialogue is None
+    chunks = [[i] * 50 for i in range(20)]              # without <|endoftext|> a chunk is a document
+    assert lists(plain(*chunks).divided(0.1)[1].chunks) == [chunks[5], chunks[15]]
+
+
+@pytest.mark.parametrize('chunks, share, held_out', [
+    ([range(100)], 0.1, range(90, 100)), ([range(100)], 0.001, range(98, 100)), ([range(4)], 0.5, range(2, 4)),
+    ([range(10), range(200, 290)], 0.2, range(270, 290)),           # few documents: near the end of the last
+])
+def test_of_a_single_text_the_last_part_is_held_out(chunks, share, held_out):
+    training, held = plain(*chunks, eot=1000).divided(share)
+    assert lists(held.chunks) == [list(held_out)]
+    assert [i for chunk in training.chunks for i in chunk] == [i for chunk in chunks for i in chunk if i not in held_out]
+
+
+@pytest.mark.parametrize('chunks, share, error, words', [
+    ([range(3)], 0.1, UserError, 'the dataset has 3 tokens, too few to hold some out for validation: add text, or give --val_dataset'),
+    ([range(100)], 0, UsageError, 'a share of 0 cannot be held out'), ([range(100)], 0.6, UsageError, 'a share of 0.6 .*up to 0.5'),
+])
+def test_what_cannot_be_divided(chunks, share, error, words):
+    with pytest.raises(error, match=words):
+        plain(*chunks).divided(share)
+
+
+def test_on_the_disk_conversations_are_held_out_by_the_unit(tmp_path, enc):
+    """What is cut off is long, so that windows are not cut short: here at least 1000 tokens."""
+    write_npz(str(tmp_path / 'a.npz'), Corpus(enc, CHATS, combine=1))
+    expected = in_pieces(load_corpus(enc, str(tmp_path / 'a.npz')))
+    with on_disk(UNIT=1000):
+        training, held_out = load_corpus(enc, str(tmp_path / 'a.npz')).divided(0.1)
+        assert sum(len(row) < 1000 for row in held_out.chunks) <= len(os.listdir(CHATS)) and 5 < len(held_out.chunks) < 20     # a chunk ends where it ends
+        assert collections.Counter(in_pieces(training) + in_pieces(held_out)) == collections.Counter(expected)
+        total = sum(map(len, training.chunks)) + sum(map(len, held_out.chunks))
+        assert abs(sum(map(len, held_out.chunks)) - 0.1 * total) < 1000
+
+
 # ---- the sampler
+
+def drawn(sampler, length):
+    """The tokens at a random place, and for each whether it is learnt."""
+    (i, start, stop), counts = sampler.draw(length)
+    return sampler.chunks[i][start:stop], counts
+
 
 def test_every_start_is_equally_likely():
     chunks = [np.arange(100, 110), np.arange(200, 203), np.arange(300, 325), np.arange(400, 405)]
@@ -783,50 +1075,33 @@ def test_slices_in_which_nothing_is_learnt_are_passed_over():
     """Of the slices of 3, those count whose second or third token is learnt: the first has no position that predicts it."""
     counts = np.array([1, 0, 0, 0, 0, 1, 0, 0, 0, 0], bool)
     sampler = Sampler([np.arange(100, 110)], seed=0, counts=[counts])
-    drawn = collections.Counter()
+    starts = collections.Counter()
     for _ in range(4000):
-        tokens, on = sampler.example(3)
+        tokens, on = drawn(sampler, 3)
         assert (on == counts[tokens - 100]).all()
-        drawn[int(tokens[0])] += 1
-    assert set(drawn) == {103, 104}
-    assert abs(drawn[103] - 2000) < 4 * 32              # 4 standard deviations
-    tokens, on = Sampler([np.arange(5)], seed=0).example(3)
+        starts[int(tokens[0])] += 1
+    assert set(starts) == {103, 104}
+    assert abs(starts[103] - 2000) < 4 * 32              # 4 standard deviations
+    tokens, on = drawn(Sampler([np.arange(5)], seed=0), 3)
     assert len(tokens) == 3 and on.tolist() == [True] * 3
 
 
 def test_the_counts_of_chunks_too_short_go_with_them():
     sampler = Sampler([np.array([7]), np.array([8, 9])], seed=0, counts=[np.array([True]), np.array([False, True])])
-    assert [array.tolist() for array in sampler.example(5)] == [[8, 9], [False, True]]
+    assert [array.tolist() for array in drawn(sampler, 5)] == [[8, 9], [False, True]]
 
 
 def test_nothing_to_learn():
-    with pytest.raises(UserError, match='nothing in the dataset is to be learnt: choose another --learn_from'):
+    with pytest.raises(UserError, match='nothing in the dataset is to be learnt, none of its 5 tokens: choose another --learn_from'):
         Sampler([np.arange(5)], counts=[np.array([True, False, False, False, False])])
     rare = np.zeros(10 ** 6, bool)
     rare[-1] = True
     sampler = Sampler([np.arange(10 ** 6)] * 40, seed=0, counts=[rare] + [np.zeros(10 ** 6, bool)] * 39)
     with pytest.raises(UserError, match='windows of 2 tokens hardly ever have a word to learn.*--windows turns'):
-        sampler.example(2)
+        drawn(sampler, 2)
 
 
 # ---- windows of whole turns
-
-def laid_out(chunks, front):
-    """[[[(speaker, tokens of the header, tokens of the words)]]] -> owners of each chunk, with nobody's token behind each conversation
-    and, where `front`, one before the first; and [(chunk, [(start, stop) of each turn])], a conversation each."""
-    owners, talks = [], []
-    for i, conversations in enumerate(chunks):
-        row = [0] * front
-        for turns in conversations:
-            places = []
-            for speaker, header, words in turns:
-                places.append((len(row), len(row) + header + words))
-                row += [-speaker] * header + [speaker] * words
-            talks.append((i, places))
-            row.append(0)
-        owners.append(np.array(row, np.int32))
-    return owners, talks
-
 
 def expected_window(places, t, length, max_turns):
     """One step at a time: the reply and the token behind it, then turn for turn what still fits."""
@@ -840,12 +1115,6 @@ def expected_window(places, t, length, max_turns):
     if first == 0 and start > 0 and stop - start < length:
         start -= 1
     return start, stop
-
-
-named_turns = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 6))
-conversations = st.lists(st.one_of(
-    st.lists(named_turns, min_size=1, max_size=6),
-    st.lists(st.integers(2, 6), min_size=1, max_size=6).map(lambda words: [(1 + i % 2, 0, n) for i, n in enumerate(words)])), min_size=1, max_size=4)      # dialogpt: a word and <|endoftext|>
 
 
 class Chosen:
@@ -871,7 +1140,9 @@ def test_windows_of_turns_against_brute_force(chunks, front, length, max_turns, 
         with pytest.raises(UserError, match='nothing in the dataset is to be learnt' if who else 'no conversation in the dataset has a reply: .*--windows tokens'):
             TurnSampler(ids, owners, 0, counts, max_turns)
         return
-    sampler = TurnSampler(ids, owners, 0, counts, max_turns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, 'PART', 1 + length)      # a few conversations at a time
+        sampler = TurnSampler(ids, owners, 0, counts, max_turns)
     assert len(sampler) == len(wanted)
     assert sampler.longest == 2 + max(places[-1][1] - places[0][0] for _, places in talks)
     for index, (i, places, t) in enumerate(wanted):
@@ -879,7 +1150,7 @@ def test_windows_of_turns_against_brute_force(chunks, front, length, max_turns, 
         assert sampler.place(length) == (i, *expected_window(places, t, length, max_turns))
         start, stop = expected_window(places, t, length, max_turns)
         if who == 0:
-            tokens, on = sampler.example(length)
+            tokens, on = drawn(sampler, length)
             assert tokens.tolist() == ids[i][start:stop].tolist() and len(tokens) <= length and on.all()
             assert (owners[i][start + 1:stop - 1] != 0).all()           # nobody's tokens only at its ends: one conversation
 
@@ -889,8 +1160,8 @@ def test_chunks_that_end_in_a_turn_and_chunks_of_one_token():
     chunks = [np.array([7]), np.array([10, 11, 12, 13, 14]), np.array([8])]
     owners = [np.array([2]), np.array([-1, 1, -2, 2, 2]), np.array([-1])]
     sampler = TurnSampler(chunks, owners, seed=0)
-    assert len(sampler) == 1 and sampler.total_size == 7 and [array.tolist() for array in sampler.example(9)] == [[10, 11, 12, 13, 14], [True] * 5]
-    assert sampler.example(4)[0].tolist() == [12, 13, 14] and sampler.place(2) == (0, 2, 4)
+    assert len(sampler) == 1 and sampler.total_size == 7 and [array.tolist() for array in drawn(sampler, 9)] == [[10, 11, 12, 13, 14], [True] * 5]
+    assert drawn(sampler, 4)[0].tolist() == [12, 13, 14] and sampler.place(2) == (1, 2, 4)
 
 
 TWO = ('Theo: hi\nMara: good day\nTheo: ok\nMara: tea?\n', 'Mara: up?\nTheo: yes, and long awake, thank you very much\n')
@@ -903,7 +1174,7 @@ def two(enc, tmp_path_factory):
 
 def windows(loaded, length, n=60, **settings):
     sampler = loaded.sampler(0, 'turns', **settings)
-    return {loaded.enc.decode(sampler.example(length)[0]) for _ in range(n)}
+    return {loaded.enc.decode(drawn(sampler, length)[0]) for _ in range(n)}
 
 
 def test_windows_of_turns_by_hand(two):
@@ -931,7 +1202,7 @@ def test_windows_of_turns_begin_with_what_begins_a_conversation(tmp_path, enc):
     for text, begin in (('<bos> <sp1> hi <sp2> ho <eos>\n', '<bos>'), ('<s> hi </s> ho <|endoftext|>\n', '<|endoftext|>'), ('hi<|endoftext|>ho<|endoftext|>\n', '<|endoftext|>')):
         loaded = load_corpus(enc, write(tmp_path / 'a.txt', text * 3))
         sampler = loaded.sampler(0, 'turns')
-        starts = {loaded.enc.decode(sampler.example(sampler.longest)[0][:1]) for _ in range(40)}
+        starts = {loaded.enc.decode(drawn(sampler, sampler.longest)[0][:1]) for _ in range(40)}
         assert starts - {'<s>', 'h'} == {begin}         # in s and dialogpt nothing is in front of a chunk's first
 
 
@@ -941,7 +1212,7 @@ def test_batches_of_turns_are_as_long_as_their_longest_window(two):
     assert X.shape == labels.shape == weights.shape == (16, 64) and sampler.longest < 64
     again = two.sampler(0, 'turns')
     for row in range(16):
-        tokens, _ = again.example(1000)
+        tokens, _ = drawn(again, 1000)
         n = len(tokens)
         assert X[row].tolist() == tokens.tolist() + [0] * (64 - n)
         assert labels[row].tolist() == tokens[1:].tolist() + [0] * (65 - n)
@@ -949,6 +1220,22 @@ def test_batches_of_turns_are_as_long_as_their_longest_window(two):
     assert Batches(two.sampler(0, 'turns'), 4, 20, 2048).next()[0].shape == (4, 20)       # never more than was asked for
     owners, _ = laid_out([[[(1, 1, 40), (2, 1, 40)]]], True)
     assert Batches(TurnSampler([np.arange(len(owners[0]))], owners), 2, 1000, 2048).next()[0].shape == (2, 128)
+
+
+def test_what_a_dataset_is_called(two, tmp_path, enc):
+    """Sentences about a validation set name it, with its numbers and the way out."""
+    plain_text = load_corpus(enc, write(tmp_path / 'b.txt', 'Just a text, nothing else.'))
+    size = len(two.chunks[0])
+    for loaded, asked, words in ((two, {'learn_from': 'Lena'}, 'nobody in the validation set is called Lena; there are Theo, Mara'),
+                                    (two._replace(owners=[np.where(two.owners[0] == 1, 0, two.owners[0])]), {'learn_from': 'Theo'},
+                                     f'nothing in the validation set is to be learnt, none of its {size} tokens: choose another --learn_from'),
+                                    (plain_text, {'windows': 'turns'}, 'the validation set is plain text'), (plain_text._replace(chunks=[np.array([1])]), {}, 'the validation set has 1 tokens, too few'),
+                                    (two._replace(owners=[np.zeros(size, np.int32)]), {'windows': 'turns'}, 'no conversation in the validation set has a reply')):
+        with pytest.raises(UserError, match=words):
+            loaded.sampler(name='validation set', **asked)
+    sampler = plain_text.sampler(0, name='validation set')
+    assert dataset.padding(sampler, sampler.longest) is None and dataset.padding(two.sampler(0, 'turns'), 999) is None
+    assert dataset.padding(sampler, 64).startswith(f'The validation set has no text as long as a window of 64 tokens: its longest has {sampler.longest}, ')
 
 
 def test_weights_are_the_learnt_tokens_one_position_earlier(two):
@@ -1002,6 +1289,103 @@ def test_batches_continue_from_a_state():
     assert json.loads(state)                            # plain text, so that it can lie beside a checkpoint
     for old, new in zip(rest, [second.next() for _ in range(5)]):
         assert all((a == b).all() for a, b in zip(old, new))
+
+
+def test_the_random_order_is_what_it_always_was():
+    """A run that was begun before goes on with the same data."""
+    sampler = Sampler([np.arange(1000), np.arange(7), np.arange(1), np.arange(2000, 2300)], seed=5)
+    assert [int(sampler.sample(20)[0]) for _ in range(8)] == [847, 2034, 28, 2038, 592, 650, 795, 360]
+    X, _, _ = Batches(sampler, 2, 5, 1000, noise=0.5).next()
+    assert X.tolist() == [[797, 844, 115, 392, 2273], [69, 665, 676, 72, 73]]
+    turns = TurnSampler([np.arange(45)], [np.array([0, -1, 1, 1, -2, 2, -1, 1, 0, -2, 2, -1, 1, 1, 0] * 3)], 5)
+    assert [turns.place(9) for _ in range(5)] == [(0, 30, 37), (0, 30, 39), (0, 0, 7), (0, 30, 39), (0, 15, 24)]
+
+
+@pytest.mark.parametrize('windows, learn_from', [('tokens', None), ('tokens', 'Mara'), ('turns', None), ('turns', 'replies')])
+def test_workers_share_the_same_batches(two, windows, learn_from, monkeypatch):
+    """Whatever their number, their rows together are the batch of one that works alone, noise and padding too, and so is their state."""
+    monkeypatch.setattr(dataset, 'ROUND', 1)
+    def batches(rows):
+        return Batches(two.sampler(4, windows, learn_from), 6, 40, 2048, noise=0.3, rows=rows, replies=True)
+    alone = batches(None)
+    expected = [alone.next() for _ in range(5)]
+    for workers in (1, 2, 3, 6):
+        shared = [batches((i, workers)) for i in range(workers)]
+        for batch in expected:
+            parts = [worker.next() for worker in shared]
+            assert all(len(part[0]) == 6 // workers for part in parts)
+            for array, of_all in zip(batch, zip(*parts)):
+                assert array.tolist() == np.concatenate(of_all).tolist() and array.dtype == of_all[0].dtype
+        assert {worker.state for worker in shared} == {alone.state}
+    part = batches(slice(1, 6, 2))
+    assert [array.tolist() for array in part.next()] == [array[1::2].tolist() for array in expected[0]]
+
+
+def test_a_run_goes_on_with_another_number_of_workers():
+    def batches(rows, seed=0):
+        return Batches(Sampler([np.arange(1000)], seed), 4, 16, 1000, noise=0.1, rows=rows)
+    alone, pair = batches(None), [batches((i, 2)) for i in range(2)]
+    for _ in range(3):
+        alone.next(), [worker.next() for worker in pair]
+    four = [batches((i, 4), seed=9) for i in range(4)]
+    for worker in four:
+        worker.state = pair[1].state
+    assert alone.next()[0].tolist() == [row for worker in four for row in worker.next()[0].tolist()]
+
+
+class Counted(np.ndarray):
+    """An array that notes its slices."""
+    read = []
+
+    def __getitem__(self, where):
+        self.read.append(where)
+        return np.asarray(self)[where]
+
+
+def test_a_worker_reads_its_own_rows_alone():
+    chunk = np.arange(1000).view(Counted)
+    batches = Batches(Sampler([chunk], 0), 8, 16, 1000, rows=(1, 4))
+    Counted.read.clear()
+    X, _, _ = batches.next()
+    assert X[:, 0].tolist() == [where.start for where in Counted.read] and len(X) == 2
+
+
+def test_a_batch_that_cannot_be_shared():
+    with pytest.raises(UsageError, match='--batch_size 6 cannot be shared among 4 workers: give a multiple of 4'):
+        Batches(Sampler([np.arange(9)]), 6, 4, 9, rows=(0, 4))
+
+
+def test_replies_are_every_turn_but_the_first(two):
+    """TWO as one slice: what belongs to replies, one position earlier, of what is learnt."""
+    enc, length = two.enc, len(two.chunks[0])
+    for learn_from, expected in ((None, ' good day\nTheo ok\nMara tea?\n<|endoftext|> yes, and long awake, thank you very much\n<|endoftext|>'), ('Mara', ' good day\nTheo tea?\n<|endoftext|>')):
+        X, labels, weights, replies = Batches(two.sampler(0, 'tokens', learn_from), 2, length, 2048, replies=True).next()
+        assert enc.decode(labels[0][replies[0] > 0]) == enc.decode(labels[1][replies[1] > 0]) == expected
+        assert replies.dtype == np.float32 and ((replies == 0) | (weights == 1)).all()
+    assert two._replace(owners=None, dialogue=None).sampler().replies is None
+    for windows in ('tokens', 'turns'):                 # whoever learns from replies learns all of them
+        _, _, weights, replies = Batches(two.sampler(0, windows, 'replies'), 9, 30, 2048, replies=True).next()
+        assert (weights == replies).all() and weights.any()
+
+
+def test_batches_drawn_ahead():
+    """The same batches, and a state from which the next one comes, not the one after it."""
+    def batches(seed):
+        return Batches(Sampler([np.arange(1000), np.arange(7)], seed), 3, 16, 1000, noise=0.1)
+    def drawn(batches, n):
+        return [([array.tolist() for array in batches.next()], batches.state) for _ in range(n)]
+    plain, ahead = batches(5), Ahead(batches(5))
+    assert ahead.state == plain.state
+    expected = drawn(plain, 6)
+    assert drawn(ahead, 6) == expected
+    other = Ahead(batches(6))
+    other.next()
+    other.state = expected[2][1]
+    assert other.state == expected[2][1] and drawn(other, 3) == expected[3:]
+    hopeless = Batches(Sampler([np.arange(10 ** 5)], 0, [np.arange(10 ** 5) == 50000]), 1, 2, 9)
+    hopeless.sampler.rng = Chosen(7)
+    with pytest.raises(UserError, match='hardly ever have a word to learn'):
+        Ahead(SimpleNamespace(next=hopeless.next, state='')).next()           # what goes wrong in the thread is told where it is asked for
 
 
 @pytest.mark.parametrize('longest, n_ctx, seq_len, length', [

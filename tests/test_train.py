@@ -98,7 +98,7 @@ def scalars(folder):
         if name.startswith('events.out.tfevents.'):
             for event in tf.compat.v1.train.summary_iterator(os.path.join(folder, name)):
                 for value in event.summary.value:
-                    found.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+                    found.setdefault(value.tag, {})[event.step] = value.simple_value
     return found
 
 
@@ -147,7 +147,7 @@ def test_the_lines_come_in_the_order_that_people_know(whole_run):
         if c % 5 == 0:
             expected += ['Generating samples...', '======== SAMPLE 3 ========']
         if c % 4 == 0 or c == 1:
-            expected += ['Calculating validation loss...', rf'\[{c} \| \d+\.\d\d\] validation loss = \d\.\d\d']
+            expected += ['Calculating validation loss...', rf'\[{c} \| \d+\.\d\d\] validation loss = \d\.\d\d', rf'\[{c} \| \d+\.\d\d\] perplexity of replies = \d+\.\d\d']
         expected.append(rf'\[{c} \| \d+\.\d\d\] loss=\d\.\d\d avg=\d\.\d\d')
     expected.append('Saving checkpoint/run1/model-13')
     body = re.sub(r'(?<=^======== SAMPLE 3 ========\n).*?^(?=\[|Calculating)', '', body, flags=re.M | re.S)      # the sample's text
@@ -159,7 +159,7 @@ def test_the_lines_come_in_the_order_that_people_know(whole_run):
 
 def test_seconds_and_losses_are_what_they_say(whole_run):
     times = [float(t) for t in re.findall(r'^\[\d+ \| (\d+\.\d\d)\]', whole_run.result.stdout, re.M)]
-    assert times == sorted(times) and len(times) == 12 + 4
+    assert times == sorted(times) and len(times) == 12 + 2 * 4
     losses = {c: float(loss) for c, (loss, _) in steps(whole_run.result).items()}
     assert list(losses) == list(range(1, 13))
     assert losses[1] == pytest.approx(math.log(2048), abs=0.3)          # nothing learnt yet
@@ -171,7 +171,7 @@ def test_seconds_and_losses_are_what_they_say(whole_run):
 
 def test_the_run_is_a_model_folder(whole_run):
     kept = [f'{kind}-{n}{part}' for kind in ('model', 'state') for n in (6, 8, 10, 12, 13) for part in ('.data-00000-of-00001', '.index')]
-    others = ['checkpoint', 'counter', 'dialogue.json', 'encoder.json', 'hparams.json', 'vocab.bpe']
+    others = ['best', 'checkpoint', 'counter', 'dialogue.json', 'encoder.json', 'history.csv', 'hparams.json', 'loss.png', 'settings.json', 'vocab.bpe']
     events = [name for name in os.listdir(whole_run.run) if name.startswith('events.out.tfevents.')]
     assert len(events) == 1
     assert sorted(os.listdir(whole_run.run)) == sorted(kept + others + events)
@@ -199,7 +199,7 @@ def test_samples(whole_run):
 
 def test_tensorboard(whole_run):
     found = scalars(whole_run.run)
-    assert set(found) == {'loss', 'learning_rate', 'val_loss'}
+    assert set(found) == {'loss', 'learning_rate', 'tokens_per_s', 'val_loss', 'perplexity'}
     assert list(found['loss']) == list(found['learning_rate']) == list(range(1, 13)) and list(found['val_loss']) == [1, 4, 8, 12]
     assert {c: f'{loss:.2f}' for c, loss in found['loss'].items()} == {c: loss for c, (loss, _) in steps(whole_run.result).items()}
     assert set(found['learning_rate'].values()) == {float(np.float32(1e-3))}
@@ -393,7 +393,7 @@ def test_a_forks_run_is_one_of_ours_from_then_on(forked):
 def short(folder, models):
     text = 'Theo: Are you up?\nMara: Always. Tea?\nTheo: Tea.\n'
     (folder / 'short.txt').write_text(text, encoding='utf-8')
-    result = train(folder, models, '--stop_after', 4, '--learning_rate', 1e-2, '--val_every', 3, '--val_batch_count', 1, dataset='short.txt')
+    result = train(folder, models, '--stop_after', 4, '--learning_rate', 1e-2, '--val_dataset', 'short.txt', '--val_every', 3, '--val_batch_count', 1, dataset='short.txt')
     return SimpleNamespace(result=succeeded(result), tokens=len(encoder.get_encoder('tiny', models).encode(text)) + 1)     # <|endoftext|>
 
 
@@ -573,15 +573,17 @@ def test_a_run_is_a_model_to_start_from_with_its_tokens(here, tmp_path, capsys):
 def test_a_run_keeps_its_token_types_with_other_text(here, tmp_path, capsys):
     here(write_talks(tmp_path, 'tokens'), '--stop_after', 2)
     capsys.readouterr()
-    here(write_talks(tmp_path, 'name'), '--stop_after', 4)
+    with pytest.raises(UsageError, match='run1 was trained with .*tokens.txt of 174 tokens .*, and .*name.txt has 246 .*--allow_change'):
+        here(write_talks(tmp_path, 'name'), '--stop_after', 4)
+    here(write_talks(tmp_path, 'name'), '--stop_after', 4, '--allow_change')
     assert 'grows' not in capsys.readouterr().out
     assert note(tmp_path / 'runs' / 'run1') == [GROWN, {'style': 'name', 'speakers': ['Mara', 'Theo']}]
-    here(write_talks(tmp_path, 's'), '--stop_after', 6)                 # and a second style grows it further
+    here(write_talks(tmp_path, 's'), '--stop_after', 6, '--allow_change')                 # and a second style grows it further
     assert 'The vocabulary grows from 2052 to 2054 tokens: <s> </s>\n' in capsys.readouterr().out
     assert special(tmp_path / 'runs' / 'run1') == MARKS | {'<s>': 2052, '</s>': 2053}
     assert note(tmp_path / 'runs' / 'run1') == [GROWN | {'n_vocab': 2054}, {'style': 's', 'speakers': ['</s>', '<s>']}]
     (tmp_path / 'plain.txt').write_text('Just a text, again and again. ' * 20)
-    here(tmp_path / 'plain.txt', '--stop_after', 8)
+    here(tmp_path / 'plain.txt', '--stop_after', 8, '--allow_change')
     assert not (tmp_path / 'runs' / 'run1' / 'dialogue.json').exists()  # what it speaks like now is no conversation
 
 
@@ -600,11 +602,12 @@ def test_a_step_that_fails_leaves_a_run_as_it_was(here, tmp_path, monkeypatch):
     """Its vocabulary grows with its weights, not before."""
     here(write_talks(tmp_path, 'name'), '--stop_after', 3)
     before = tree(tmp_path / 'runs' / 'run1')
-    with monkeypatch.context() as patch, pytest.raises(UserError, match='the loss at step 4 is nan'):
-        patch.setattr(trainer.Trainer, 'step', lambda self, batches: math.nan)
-        here(write_talks(tmp_path, 'tokens'), '--stop_after', 6)
-    assert tree(tmp_path / 'runs' / 'run1') == before
-    here(write_talks(tmp_path, 'tokens'), '--stop_after', 6)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match='5 steps in a row, up to 8, had a loss .* untouched: .*smaller --learning_rate than 0.001,'):
+        patch.setattr(trainer.Trainer, '_update', lambda self, loss, gradients: tf.constant(False))         # as where a gradient is not finite
+        here(write_talks(tmp_path, 'tokens'), '--stop_after', 12, '--allow_change')
+    after = tree(tmp_path / 'runs' / 'run1')
+    assert after.pop('history.csv') != before.pop('history.csv') and after == before
+    here(write_talks(tmp_path, 'tokens'), '--stop_after', 6, '--allow_change')
     assert special(tmp_path / 'runs' / 'run1') == MARKS and HParams.read(str(tmp_path / 'runs' / 'run1')).type_tokens == (2049, 2050)
 
 
@@ -689,4 +692,4 @@ def test_the_loss_is_that_of_the_learnt_words_alone(tmp_path, demo_models, style
     losses = [np.log(np.exp(logits[i - 1]).sum()) - logits[i - 1, ids[i]] for i in np.flatnonzero(learnt)]
     assert len(losses) > 12 and np.ptp(losses) > 1
     batches = dataset.Batches(loaded.sampler(0, learn_from=who), 2, len(ids), hparams.n_vocab)
-    assert trainer.Trainer(hparams, params).validate(batches, 1) == pytest.approx(np.mean(losses), abs=1e-4)
+    assert trainer.Trainer(hparams, params).validate(batches, 1)[0] == pytest.approx(np.mean(losses), abs=1e-4)

@@ -50,14 +50,14 @@ def test_the_loss_is_the_mean_where_weights_are_1():
     weights = (np.random.default_rng(1).random(X.shape) < 0.4).astype(np.float32)
     expected = expected_loss(params, X, labels, weights)
     scored = Trainer(SMALL, params, optimizer='sgd')
-    assert scored.validate(Batches((X, labels, weights)), 1) == pytest.approx(expected, abs=1e-5)
+    assert scored.validate(Batches((X, labels, weights)), 1)[0] == pytest.approx(expected, abs=1e-5)
     assert scored.step(Batches((X, labels, weights))) == pytest.approx(expected, abs=1e-5)
 
 
 def test_equal_logits_cost_the_log_of_the_vocabulary():
     params = model.init_params(SMALL)
     params['wte'].assign(tf.zeros_like(params['wte']))
-    assert Trainer(SMALL, params).validate(Windows(WINDOWS), 2) == pytest.approx(math.log(61), abs=1e-6)
+    assert Trainer(SMALL, params).validate(Windows(WINDOWS), 2)[0] == pytest.approx(math.log(61), abs=1e-6)
 
 
 def test_padding_does_not_count():
@@ -69,8 +69,8 @@ def test_padding_does_not_count():
         X[row, :n], labels[row, :n - 1], weights[row, :n - 1] = tokens, tokens[1:], 1
     padded = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=0.1)
     alone = Trainer(SMALL, rough_params(SMALL), optimizer='sgd')
-    expected = alone.validate(Windows([row[None] for row in rows]), 3)
-    assert padded.validate(Batches((X, labels, weights)), 1) == pytest.approx(expected, abs=1e-5)
+    expected = alone.validate(Windows([row[None] for row in rows]), 3)[0]
+    assert padded.validate(Batches((X, labels, weights)), 1)[0] == pytest.approx(expected, abs=1e-5)
 
     X2, labels2 = np.where(weights > 0, X, 50), np.where(weights > 0, labels, 11)
     X2[[0, 1, 2], [4, 8, 1]] = [row[-1] for row in rows]                # the last token of each is read, though nothing follows
@@ -85,7 +85,7 @@ def test_batches_of_the_dataset_pad_as_the_loss_expects():
     """Six tokens in a window of ten: five predictions, whose mean is the loss."""
     params, tokens = rough_params(SMALL), np.array([1, 5, 9, 2, 6, 10])
     batches = dataset.Batches(dataset.Sampler([tokens], seed=0), 2, 10, SMALL.n_vocab)
-    loss = Trainer(SMALL, params).validate(batches, 1)
+    loss = Trainer(SMALL, params).validate(batches, 1)[0]
     assert loss == pytest.approx(expected_loss(params, tokens[None, :-1], tokens[None, 1:], np.ones([1, 5])), abs=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_validate_is_the_mean_over_tokens_not_over_batches():
     few = np.zeros_like(weights)
     few[0, :2] = 1                                                      # two tokens against sixty
     long, short = expected_loss(params, X, labels, weights), expected_loss(params, X, labels, few)
-    scored = Trainer(SMALL, params).validate(Batches((X, labels, weights), (X, labels, few)), 2)
+    scored = Trainer(SMALL, params).validate(Batches((X, labels, weights), (X, labels, few)), 2)[0]
     assert scored == pytest.approx((60 * long + 2 * short) / 62, abs=1e-5)
     assert abs(long - short) > 0.1 and abs(scored - (long + short) / 2) > 0.04
 
@@ -103,7 +103,7 @@ def test_validate_is_the_mean_over_tokens_not_over_batches():
 def test_validate_changes_nothing():
     scored = Trainer(SMALL, rough_params(SMALL))
     before = weights_of(scored)
-    assert scored.validate(Windows(WINDOWS), 3) == scored.validate(Windows(WINDOWS), 3)
+    assert scored.validate(Windows(WINDOWS), 3)[0] == scored.validate(Windows(WINDOWS), 3)[0]
     assert largest_difference(before, weights_of(scored)) == 0
     assert all((value.numpy() == 0).all() for value in scored.optimizer.variables if value.shape.rank)
 
@@ -215,15 +215,8 @@ def test_a_step_is_traced_once_for_all_shapes():
     trained = Trainer(SMALL, rough_params(SMALL))
     for batch, sequence in ((1, 16), (4, 16), (2, 5)):
         trained.step(Windows([WINDOWS[0, :batch, :sequence]]))
-        trained.validate(Windows([WINDOWS[0, :batch, :sequence]]), 1)
+        trained.validate(Windows([WINDOWS[0, :batch, :sequence]]), 1)[0]
     assert trained._train.experimental_get_tracing_count() == trained._score.experimental_get_tracing_count() == 1
-
-
-@pytest.mark.parametrize('loss', [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_no_number_stops_with_the_way_out(loss):
-    with pytest.raises(UserError, match=rf'step 12 is {loss}.*--learning_rate'):
-        trainer.check_finite(loss, 12)
-    trainer.check_finite(3.5, 12)
 
 
 # ---- state
@@ -289,35 +282,8 @@ def test_a_damaged_state_is_a_sentence(tmp_path):
         restored(tmp_path).restore(checkpoint.read_state(str(tmp_path / 'model-1')))
 
 
-# ---- what a step will take
-
-def test_estimates_of_124M():
-    """6 operations a weight and token (4 for the way back), attention's beside them: nanoGPT's estimate_mfu gives 0.855e9 a token."""
-    assert trainer.n_params(HParams()) == 124_439_808
-    flops = trainer.step_flops(HParams(), 1024, 1024)
-    assert flops / 1024 == pytest.approx(6 * (124_439_808 - 1024 * 768) + 12 * 12 * 768 * 1024, rel=1e-9)
-    assert trainer.step_flops(HParams(), 1024, 1024, recompute=True) == pytest.approx(flops * 4 / 3)
-
-
-def test_memory_grows_with_the_batch_and_shrinks_with_recompute():
-    deep = HParams(n_vocab=61, n_ctx=16, n_embd=16, n_head=2, n_layer=4)
-    plain, saving = Trainer(deep, model.init_params(deep)), Trainer(deep, model.init_params(deep), recompute=True)
-    assert trainer.step_bytes(plain, 2, 16) < trainer.step_bytes(plain, 8, 16)
-    assert trainer.step_bytes(saving, 8, 16) < trainer.step_bytes(plain, 8, 16)
-
-
 def test_measured_flops_are_a_machines():
-    assert 1e8 < trainer.measured_flops(0.02) < 1e16
-
-
-def test_the_memory_estimate_grows_with_what_takes_memory():
-    hparams = HParams(n_vocab=512, n_ctx=64, n_embd=32, n_head=4, n_layer=4)
-    params = model.init_params(hparams)
-    adam, sgd, saving = Trainer(hparams, params), Trainer(hparams, params, optimizer='sgd'), Trainer(hparams, params, recompute=True)
-    needs = [trainer.step_bytes(t, 4, 64) for t in (saving, adam)]
-    assert needs[0] < needs[1] < trainer.step_bytes(adam, 8, 64) and trainer.step_bytes(sgd, 4, 64) < needs[1]
-    assert trainer.step_bytes(adam, 4, 64, recompute=True) == needs[0]
-    assert trainer.main_memory() > 1e8
+    assert 1e8 < trainer.measured_flops(seconds=0.02) < 1e16
 
 
 # ---- the learning rate, weight decay, clipping

@@ -1,0 +1,171 @@
+"""What training computes in another way than sampling does, with the same numbers: less memory, fewer passes over it.
+
+    training_ops    the pieces of a layer (model.Ops), which keep their arguments only and compute the rest again on the way back
+    cross_entropy   the loss and its gradient at once, in blocks of positions, so that the logits of a batch are never all there;
+    losses          the loss alone
+
+Recomputation: Chen et al. 2016, arXiv:1604.06174. Attention in blocks, its weights computed twice and never kept: Dao et al. 2022,
+arXiv:2205.14135, section 3.1; a block of queries skips the keys behind it, which causality masks in any case.
+
+On a CPU, oneDNN's matrix products are the fastest there are but all between them is one pass over memory per operation. So the
+pieces between two products become XLA programs of their own (`compiled`), within a TensorFlow graph.
+"""
+from functools import partial
+
+import tensorflow as tf
+
+from . import model
+
+QUERIES = 256                                           # positions of a block of attention
+LOGITS = 32e6                                           # bytes of the logits of a block of the loss
+
+
+def compiled(f, gradient):
+    """f as one XLA program and gradient(dy, *arguments) as another: only the arguments are kept."""
+    forward, backward = (tf.function(g, jit_compile=True, autograph=False) for g in (f, gradient))
+
+    @tf.custom_gradient
+    def call(*arguments):
+        return forward(*arguments), lambda dy: backward(dy, *arguments)
+
+    return call
+
+
+def norm_gradient(dy, x, g, b):
+    """Of model.norm by x, g and b."""
+    x32, dy32 = tf.cast(x, tf.float32), tf.cast(dy, tf.float32)
+    mean = tf.reduce_mean(x32, axis=-1, keepdims=True)
+    deviation = x32 - mean
+    scale = tf.math.rsqrt(tf.reduce_mean(tf.square(deviation), axis=-1, keepdims=True) + 1e-5)
+    y = deviation * scale                               # before g and b
+    d = dy32 * g
+    dx = (d - tf.reduce_mean(d, axis=-1, keepdims=True) - y * tf.reduce_mean(d * y, axis=-1, keepdims=True)) * scale
+    rows = list(range(len(x.shape) - 1))
+    return tf.cast(dx, x.dtype), tf.reduce_sum(dy32 * y, axis=rows), tf.reduce_sum(dy32, axis=rows)
+
+
+def gelu_gradient(dy, x):
+    """Of model.gelu by x."""
+    x32 = tf.cast(x, tf.float32)
+    t = tf.tanh(model.GELU * (x32 + 0.044715 * x32 * x32 * x32))
+    slope = 0.5 * (1 + t) + 0.5 * x32 * (1 - t * t) * model.GELU * (1 + 3 * 0.044715 * x32 * x32)
+    return tf.cast(tf.cast(dy, tf.float32) * slope, x.dtype)
+
+
+def recomputed(f):
+    """f, of which only the arguments are kept for the way back. As tf.recompute_grad, whose additions to the arguments make XLA keep
+    the order; in a TensorFlow graph, a dependency does that without a pass over memory."""
+    @tf.custom_gradient
+    def call(*arguments):
+        def gradient(dy, variables=()):
+            with tf.control_dependencies([dy]):
+                again = [tf.identity(x) for x in arguments]
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(again + list(variables))
+                y = f(*again)
+            gradients = tape.gradient(y, again + list(variables), dy)
+            return gradients[:len(again)], gradients[len(again):]
+        return f(*arguments), gradient
+    return call
+
+
+@tf.custom_gradient
+def softmax(x):
+    """tf.nn.softmax with a gradient in one pass, in float32."""
+    w = tf.nn.softmax(x)
+    return w, lambda dw: softmax_gradient(w, dw)
+
+
+@partial(tf.function, jit_compile=True, autograph=False)
+def softmax_gradient(w, dw):
+    """By softmax's argument, from its result w and that one's gradient dw."""
+    w32, dw32 = tf.cast(w, tf.float32), tf.cast(dw, tf.float32)
+    return tf.cast(w32 * (dw32 - tf.reduce_sum(w32 * dw32, axis=-1, keepdims=True)), w.dtype)
+
+
+def look_in_blocks(look, blocks):
+    """model.look of as many queries as keys, in so many blocks of queries, each of which looks only as far as it may."""
+    def look_all(q, k, v, mask, drop=None):
+        n = tf.shape(q)[2] if q.shape[2] is None else q.shape[2]
+        ends = [n * i // blocks for i in range(blocks + 1)]
+        sizes = [stop - start for start, stop in zip(ends, ends[1:])]
+        q, k, v = (tf.split(x, sizes, axis=2, num=blocks) for x in (q, k, v))
+        return tf.concat([look(q[i], tf.concat(k[:i + 1], axis=2), tf.concat(v[:i + 1], axis=2), mask[ends[i]:ends[i + 1], :ends[i + 1]],
+                               drop and partial(drop, part=i)) for i in range(blocks)], axis=2)
+    return look_all
+
+
+def training_ops(*, blocks=1, fuse=False, order='graph', keep=False, drop=model.drop_none):
+    """model.Ops for training.
+
+    blocks: of attention. fuse: compile what lies between matrix products. order: 'graph' or 'xla', which keep the order of a
+    recomputation in different ways. keep: do without recomputation, in a layer that is recomputed as a whole. drop: as in model.Ops.
+    """
+    again = tf.recompute_grad if order == 'xla' else recomputed
+    norm, gelu, probabilities = model.norm, model.gelu, tf.nn.softmax
+    if fuse:
+        compiled_norm = compiled(lambda x, g, b: model.norm(x, {'g': g, 'b': b}), norm_gradient)
+        norm = lambda x, p: compiled_norm(x, tf.convert_to_tensor(p['g']), tf.convert_to_tensor(p['b']))
+        gelu, probabilities = compiled(model.gelu, gelu_gradient), softmax
+
+    def look(q, k, v, mask, drop=None):
+        return again(lambda q, k, v: model.look(q, k, v, mask, drop, probabilities))(q, k, v)
+
+    return model.Ops(norm=norm, gelu=gelu, look=look_in_blocks(look, blocks), lean=model.keep_all if keep else again, drop=drop)
+
+
+def cross_entropy(h, wte, labels, weights, *, smoothing=0.0, blocks=1, fuse=False, learn_wte=True):
+    """-log p(label) at each position, and the gradients of its weighted sum.
+
+    h [n, n_embd], wte [n_vocab, n_embd], labels [n], weights [n]. smoothing: the share of the label's probability that is
+    spread over all tokens (Szegedy et al. 2016, arXiv:1512.00567, section 7). blocks: of positions.
+    Returns (losses [n] float32, gradient of h, gradient of wte in float32 or None without learn_wte).
+    """
+    score = tf.function(_block_loss, jit_compile=True, autograph=False) if fuse else _block_loss
+    n, n_embd = tf.shape(h)[0], wte.shape[1]
+    w = tf.cast(wte, h.dtype)
+    h, labels, weights = (_in_blocks(x, blocks) for x in (h, labels, weights))
+
+    def body(i, losses, dh, dwte):                      # a loop, for blocks at once would need the memory that they save
+        logits = tf.matmul(h[i], w, transpose_b=True)                    # [rows, n_vocab]
+        loss, d = score(logits, labels[i], weights[i], smoothing)
+        if learn_wte:
+            dwte += tf.cast(tf.matmul(d, h[i], transpose_a=True), tf.float32)
+        return i + 1, losses.write(i, loss), dh.write(i, tf.matmul(d, w)), dwte
+
+    start = (0, tf.TensorArray(tf.float32, blocks, element_shape=[None]), tf.TensorArray(h.dtype, blocks, element_shape=[None, n_embd]),
+             tf.zeros(wte.shape if learn_wte else []))
+    _, losses, dh, dwte = tf.while_loop(lambda i, *_: i < blocks, body, start, parallel_iterations=1)
+    return tf.reshape(losses.stack(), [-1])[:n], tf.reshape(dh.stack(), [-1, n_embd])[:n], dwte if learn_wte else None
+
+
+def losses(h, wte, labels, *, blocks=1):
+    """cross_entropy's losses alone, [n] float32."""
+    w = tf.cast(wte, h.dtype)
+
+    def block_losses(block):
+        h, labels = block
+        logits = tf.cast(tf.matmul(h, w, transpose_b=True), tf.float32)  # [rows, n_vocab]
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+    found = tf.map_fn(block_losses, (_in_blocks(h, blocks), _in_blocks(labels, blocks)), parallel_iterations=1, fn_output_signature=tf.float32)
+    return tf.reshape(found, [-1])[:tf.shape(h)[0]]
+
+
+def _in_blocks(x, blocks):
+    """[n, ...] -> [blocks, rows, ...], filled up with zeros."""
+    n = tf.shape(x)[0]
+    rows = -(-n // blocks)
+    return tf.reshape(tf.pad(x, [[0, blocks * rows - n]] + [[0, 0]] * (len(x.shape) - 1)), [blocks, rows, *x.shape[1:]])
+
+
+def _block_loss(logits, labels, weights, smoothing):
+    """logits [n, n_vocab] -> losses [n], and the gradient of their weighted sum by the logits."""
+    z = tf.cast(logits, tf.float32)
+    losses, d = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=z, labels=labels)
+    if smoothing:
+        n_vocab = z.shape[1]
+        hit = tf.one_hot(labels, n_vocab)
+        losses += smoothing * (tf.reduce_sum(z * hit, axis=-1) - tf.reduce_mean(z, axis=-1))
+        d += smoothing * (hit - 1 / n_vocab)
+    return losses, tf.cast(d * weights[:, None], logits.dtype)
