@@ -46,7 +46,7 @@ def open_session(args, place):
     from src import chat, checkpoint, dialogue, encoder, sample
     folder = files.folder_of(place)
     enc = encoder.get_encoder(folder)
-    hparams, params = checkpoint.load(place)
+    hparams, params = checkpoint.load(place, args.models_dir)
     known = checkpoint.read_dialogue(folder) or {'style': 'name', 'speakers': []}
     style = dialogue.get_style(args.style or known['style'])
     learnt = [known['learnt']] if 'learnt' in known else []

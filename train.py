@@ -68,7 +68,7 @@ def parse_arguments():
     add = parser.add_argument_group('the run').add_argument
     add('--run_name', default='run1', metavar='NAME', help='the folder below checkpoint/ and samples/')
     add('--restore_from', default='latest', metavar='WHICH',
-        help="latest: the run's newest checkpoint, or the model where there is none yet; fresh: the model; scratch: random weights; or the path of a folder or checkpoint (one of this run's own resumes there)")
+        help="latest: the run's newest checkpoint, or the model where there is none yet; best: the run's best one; fresh: the model; scratch: random weights; or the path of a folder or checkpoint (one of this run's own resumes there)")
     add('--stop_after', type=console.positive_int, metavar='STEP', help='save and stop before this step; default: go on until Ctrl-C')
     add('--epochs', type=console.positive_float, metavar='N', help='stop when as many tokens (or replies) as the dataset has were drawn N times; instead of --stop_after')
     add('--save_every', type=console.count, default=1000, metavar='STEPS', help='steps between checkpoints; the five newest are kept; 0: only at the end')
@@ -151,7 +151,7 @@ class Run:
         self._fit(params)
         self.batches = dataset.Ahead(dataset.Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise))
         self.trainer = self._trainer(params)
-        if prefix and self.continues and files.is_in(prefix, self.directory):
+        if prefix and self.own:
             self._resume(prefix)
         self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
         self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from)
@@ -205,10 +205,11 @@ class Run:
             print('Starting from random weights')
             return model.init_params(self.hparams, self.seed), None
         latest = self.directory if checkpoint.latest(self.directory) else model_folder
-        _, prefix = checkpoint.resolve({'latest': latest, 'fresh': model_folder}.get(args.restore_from, args.restore_from), args.models_dir)
+        asked = {'latest': latest, 'best': os.path.join(self.directory, 'best'), 'fresh': model_folder}.get(args.restore_from, args.restore_from)
+        _, prefix = checkpoint.resolve(asked, args.models_dir)
+        self.own = self.continues and (files.is_in(prefix, self.directory) or args.restore_from == 'best')     # a checkpoint of this very run
         print('Loading checkpoint', prefix)
-        own = self.continues and files.is_in(prefix, self.directory)
-        hparams, params = checkpoint.load(prefix, args.models_dir, self.hparams, merge=not (own or args.lora_rank))
+        hparams, params = checkpoint.load(prefix, args.models_dir, self.hparams, merge=not (self.own or args.lora_rank))
         if hparams != self.hparams:
             way_out = ('give the --model_name that the run was made from, or another --run_name' if args.restore_from == 'latest' else
                        f'give --model_name {os.path.dirname(prefix)} as well')

@@ -91,7 +91,9 @@ def ours(run):
     ahead.next = clocked(ahead.next, times['waits'])
 
     def score(X, labels):
-        return float(np.concatenate([train.losses(X[i:i + 64], labels[i:i + 64]) for i in range(0, len(X), 64)]).mean())
+        parts = [(X[i:i + batch], labels[i:i + batch], np.ones_like(X[i:i + batch], np.float32)) for i in range(0, len(X), batch)]
+        loss, _ = train.validate(SimpleNamespace(next=iter(parts).__next__), len(parts))
+        return loss
 
     return SimpleNamespace(step=lambda: train.step(ahead), score=score, product=tensorflow_product(tf, run), times=times)
 
@@ -178,12 +180,12 @@ def keras_hub(run):
         vocabulary_size=hparams['n_vocab'], num_layers=hparams['n_layer'], num_heads=hparams['n_head'], hidden_dim=hparams['n_embd'],
         intermediate_dim=4 * hparams['n_embd'], dropout=0.0, max_sequence_length=hparams['n_ctx']))
     model.compile(optimizer=keras.optimizers.Adam(run['learning_rate'], beta_2=run['beta2']),
-                  loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+                  loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), weighted_metrics=None)
     ids, draw, seen = training_ids(run), np.random.default_rng(run['seed']), np.ones([batch, sequence], bool)
 
     def step():
         windows = np.stack([ids[start:start + sequence + 1] for start in draw.integers(len(ids) - sequence, size=batch)])
-        return float(model.train_on_batch({'token_ids': windows[:, :-1], 'padding_mask': seen}, windows[:, 1:]))
+        return model.train_on_batch({'token_ids': windows[:, :-1], 'padding_mask': seen}, windows[:, 1:], return_dict=True)['loss']
 
     return SimpleNamespace(step=step, product=tensorflow_product(tf, run), times={})
 

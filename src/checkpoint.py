@@ -20,7 +20,6 @@ A run trained with LoRA keeps its adapters only; what model-500 does not hold is
 """
 import contextlib
 import glob
-import hashlib
 import json
 import os
 import re
@@ -307,9 +306,7 @@ def find_base(prefix, models_dir='models'):
 
 def _base(prefix):
     """The Base that plain weights are."""
-    with open(prefix + '.index', 'rb') as file:
-        sha256 = hashlib.sha256(file.read()).hexdigest()
-    return Base(prefix, sha256, read_bundle(prefix).get_variable_to_shape_map().get('model/wte', [0])[0])
+    return Base(prefix, files.sha256(prefix + '.index'), read_bundle(prefix).get_variable_to_shape_map().get('model/wte', [0])[0])
 
 
 def _note(prefix):

@@ -133,8 +133,9 @@ def cross_entropy(h, wte, labels, weights, *, smoothing=0.0, blocks=1, fuse=Fals
             dwte += tf.cast(tf.matmul(d, h[i], transpose_a=True), tf.float32)
         return i + 1, losses.write(i, loss), dh.write(i, tf.matmul(d, w)), dwte
 
-    start = (0, tf.TensorArray(tf.float32, blocks, element_shape=[None]), tf.TensorArray(h.dtype, blocks, element_shape=[None, n_embd]),
-             tf.zeros(wte.shape if learn_wte else []))
+    with tf.control_dependencies([h]):                  # not before it is needed
+        dwte = tf.zeros(wte.shape if learn_wte else [])
+    start = (0, tf.TensorArray(tf.float32, blocks, element_shape=[None]), tf.TensorArray(h.dtype, blocks, element_shape=[None, n_embd]), dwte)
     _, losses, dh, dwte = tf.while_loop(lambda i, *_: i < blocks, body, start, parallel_iterations=1)
     return tf.reshape(losses.stack(), [-1])[:n], tf.reshape(dh.stack(), [-1, n_embd])[:n], dwte if learn_wte else None
 

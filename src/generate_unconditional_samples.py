@@ -48,7 +48,7 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
     known = checkpoint.read_dialogue(folder)
     if known is None and (with_ is not None or topic is not None or format != 'txt'):
         raise UsageError(f'{folder} is no model of conversations, which --with, --topic and --format need: train on conversations first.')
-    hparams, params = checkpoint.load(place)
+    hparams, params = checkpoint.load(place, models_dir)
     enc = encoder.get_encoder(folder)
     length = hparams.n_ctx if length is None else length
     sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples, seed)

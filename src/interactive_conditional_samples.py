@@ -34,7 +34,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
     console.import_tensorflow(verbose)
     from src import checkpoint, dialogue, encoder, sample
-    hparams, params = checkpoint.load(place)
+    hparams, params = checkpoint.load(place, models_dir)
     folder = files.folder_of(place)
     enc, style = encoder.get_encoder(folder), dialogue.style_of(checkpoint.read_dialogue(folder))
     length = hparams.n_ctx // 2 if length is None else length

@@ -177,7 +177,7 @@ def look(q, k, v, mask, drop=None, softmax=tf.nn.softmax):
     weighted by the softmax of its products with the keys. q [batch, head, sequence, features], k and v [batch, head, all, features],
     mask [sequence, all]: true where a query may look. drop: what the weights pass through. -> [batch, head, sequence, features]"""
     w = tf.matmul(q / tf.cast(math.sqrt(q.shape[-1]), q.dtype), k, transpose_b=True)                 # [batch, head, sequence, all]
-    w = softmax(tf.where(mask, w, tf.cast(max(-1e10, w.dtype.min), w.dtype)))
+    w = softmax(tf.where(mask, w, tf.cast(max(-1e10, float(w.dtype.min)), w.dtype)))
     return tf.matmul(w if drop is None else drop(w), v)
 
 

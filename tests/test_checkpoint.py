@@ -270,7 +270,7 @@ def adapted(params, number, targets='attn'):
 
 
 @pytest.fixture
-def lora_run(tmp_path, params):
+def lora_run(tmp_path, params, unflushed):
     """models/small, and checkpoint/run1 with adapters of it at step 5: (their params, the prefix)."""
     prefix = checkpoint.save(str(tmp_path / 'models' / 'small'), SMALL, params)
     run, with_adapters = str(tmp_path / 'checkpoint' / 'run1'), adapted(params, 0.5)

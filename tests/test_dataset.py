@@ -793,6 +793,16 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, enc):
     assert peak < 6 << 20
 
 
+def test_the_fingerprint_of_a_dataset(mixture, enc):
+    """The same in memory and on the disk, another when a text is longer, ends otherwise or lies elsewhere."""
+    chunks = load_dataset(enc, mixture)
+    with on_disk():
+        assert dataset.fingerprint(load_dataset(enc, mixture)) == dataset.fingerprint(chunks)
+    others = [chunks[::-1], chunks[:-1], [chunks[0][:-1], *chunks[1:]], [chunks[0][1:], *chunks[1:]], [np.append(chunks[0][:-1], 7), *chunks[1:]],
+              [np.arange(i, i + 5) for i in range(2500)], [np.arange(i, i + 5 + (i == 1)) for i in range(2500)], [np.arange(i + (i == 2499 // 3 * 3), i + 5 + (i == 2499 // 3 * 3)) for i in range(2500)]]
+    assert len({dataset.fingerprint(other) for other in [chunks, *others]}) == 1 + len(others)
+
+
 # ---- whose words are learnt
 
 THREE = [('Theo', 'hi'), ('Mara', 'good day'), ('Theo', 'ok')]
@@ -1006,6 +1016,12 @@ def test_of_a_single_text_the_last_part_is_held_out(chunks, share, held_out):
     assert [i for chunk in training.chunks for i in chunk] == [i for chunk in chunks for i in chunk if i not in held_out]
 
 
+def test_without_endoftext_a_chunk_is_a_document():
+    """As in a vocabulary of characters, whose first, 0, is a token like any other."""
+    training, held_out = plain([0, 1, 2] * 10, eot=None).divided(0.1)
+    assert (lists(training.chunks), lists(held_out.chunks)) == ([[0, 1, 2] * 9], [[0, 1, 2]])
+
+
 @pytest.mark.parametrize('chunks, share, error, words', [
     ([range(3)], 0.1, UserError, 'the dataset has 3 tokens, too few to hold some out for validation: add text, or give --val_dataset'),
     ([range(100)], 0, UsageError, 'a share of 0 cannot be held out'), ([range(100)], 0.6, UsageError, 'a share of 0.6 .*up to 0.5'),
@@ -1023,6 +1039,7 @@ def test_on_the_disk_conversations_are_held_out_by_the_unit(tmp_path, enc):
         training, held_out = load_corpus(enc, str(tmp_path / 'a.npz')).divided(0.1)
         assert sum(len(row) < 1000 for row in held_out.chunks) <= len(os.listdir(CHATS)) and 5 < len(held_out.chunks) < 20     # a chunk ends where it ends
         assert collections.Counter(in_pieces(training) + in_pieces(held_out)) == collections.Counter(expected)
+        assert len(training.chunks) <= len(held_out.chunks) + len(os.listdir(CHATS))          # what is next to each other is in one piece
         total = sum(map(len, training.chunks)) + sum(map(len, held_out.chunks))
         assert abs(sum(map(len, held_out.chunks)) - 0.1 * total) < 1000
 

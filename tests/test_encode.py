@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -60,6 +61,19 @@ def test_conversations_as_plain_text(tmp_path, enc):
         assert (result.returncode, result.stderr, len(result.stdout.splitlines())) == (0, '', 3)
         assert load(tmp_path / 'out.npz') == [[*enc.encode(text), enc.eot]]
     assert encode(tmp_path / 'tokens.txt', tmp_path / 'out.npz', *DEMO).stdout.splitlines()[3] == 'conversations in the style "tokens" between <sp2>, <sp1>'
+
+
+def test_a_large_text_is_stored_so_that_parts_of_it_can_be_read(tmp_path, enc):
+    """Two bytes a token and more than a megabyte of them: as they are, for training to read in place; np.load reads them all the same."""
+    talk = 'Mara: hi\nTheo: so, what is it today?\n' * 3
+    text = f'{talk}\n' * 15000
+    result = encode(write(tmp_path / 'a.txt', text.encode()), tmp_path / 'out.npz', *DEMO)
+    assert (result.returncode, result.stderr) == (0, '')
+    with zipfile.ZipFile(tmp_path / 'out.npz') as archive:
+        assert [(member.filename, member.compress_type) for member in archive.infolist()] == [
+            ('arr_0.npy', zipfile.ZIP_STORED), ('owners_0.npy', zipfile.ZIP_STORED), ('dialogue.npy', zipfile.ZIP_DEFLATED)]
+    once = [*enc.encode(talk), enc.eot]
+    assert load(tmp_path / 'out.npz')[0] == once * 15000 and len(once) * 15000 > 1 << 19
 
 
 def test_a_glob_and_every_flag(tmp_path, real_vocabulary):

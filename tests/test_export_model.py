@@ -29,7 +29,8 @@ def here(demo_models, tmp_path, monkeypatch):
         value = model.flat(adapted)[name]
         value.assign(0.3 * np.random.default_rng(1).standard_normal(value.shape))
     checkpoint.save('checkpoint/full', hparams, full := rough_params(hparams), 7, {'step': tf.constant(7)})
-    checkpoint.save('checkpoint/lora', hparams, adapted, 7, {'step': tf.constant(7)}, base=checkpoint.hold_base('checkpoint/lora', 'models/tiny/model.ckpt'))
+    base = checkpoint.hold_base('checkpoint/lora', 'models/tiny/model.ckpt')
+    checkpoint.save('checkpoint/lora', hparams, adapted, 7, {'step': tf.constant(7)}, base=base)
     for run in ('checkpoint/full', 'checkpoint/lora'):
         checkpoint.copy_vocabulary('models/tiny', run)
         checkpoint.write_dialogue(run, {'style': 'name', 'speakers': ['Mara', 'Théo']})

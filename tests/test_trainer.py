@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from reference import Reference, Windows, rough_params, save_rough
 
-from src import checkpoint, dataset, model, trainer
+from src import checkpoint, dataset, lora, model, trainer
 from src.console import UsageError, UserError
 from src.model import HParams
 from src.trainer import Trainer
@@ -344,3 +344,154 @@ def test_clipping_makes_a_long_gradient_as_long_as_asked_and_leaves_a_short_one(
         t.step(Windows(WINDOWS))
         moved[clip] = math.sqrt(sum(((weights_of(t)[name] - before[name]) ** 2).sum() for name in before))
     assert moved[0.01] == pytest.approx(0.01, rel=1e-3) and moved[1e6] == pytest.approx(moved[None], rel=1e-6) and moved[None] > 0.1
+
+
+# ---- precision, dropout, smoothing, what is frozen
+
+@pytest.mark.parametrize('precision, tolerance', [('bfloat16', 0.03), ('float16', 0.004)])
+@pytest.mark.parametrize('accumulate', [1, 2])
+def test_half_precision_follows_float32(precision, tolerance, accumulate):
+    """Thirty steps of Adam: near the losses of float32, with weights that stay float32."""
+    losses = {}
+    for one in ('float32', precision):
+        t, batches = Trainer(SMALL, rough_params(SMALL), precision=one, learning_rate=3e-3, accumulate=accumulate), Windows(WINDOWS)
+        losses[one] = [t.step(batches) for _ in range(30)]
+        assert t.skipped == 0
+    assert losses['float32'][-1] < losses['float32'][0] - 0.3
+    np.testing.assert_allclose(losses[precision], losses['float32'], rtol=0, atol=10 * tolerance)
+    np.testing.assert_allclose(losses[precision][0], losses['float32'][0], rtol=0, atol=tolerance)
+    assert losses[precision] != losses['float32']
+    assert all(value.dtype == tf.float32 for value in model.flat(t.params).values())
+
+
+def test_large_models_pieces_are_compiled_and_give_the_same(monkeypatch):
+    losses = []
+    for least in (1 << 60, 0):
+        monkeypatch.setattr(trainer, 'FUSED_FROM', least)
+        t, batches = Trainer(SMALL, rough_params(SMALL), learning_rate=1e-3), Windows(WINDOWS)
+        assert t._fuse == (least == 0)
+        losses.append([t.step(batches) for _ in range(8)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('recompute', [False, True])
+def test_dropout_by_its_effect(recompute):
+    """The same seed draws the same, another one does not; scoring knows no dropout; its mean leaves the loss near where it was."""
+    def losses(seed, dropout=0.2):
+        t, batches = Trainer(SMALL, rough_params(SMALL), optimizer='sgd', learning_rate=1e-30, dropout=dropout, seed=seed, recompute=recompute), Windows(WINDOWS[:1])
+        plain = t.validate(batches, 1)[0]
+        return [plain] + [t.step(batches) for _ in range(6)]
+    one, again, other, none = losses(1), losses(1), losses(2), losses(1, 0.0)
+    assert one == again and one[0] == other[0] == none[0] and one[1:] != other[1:]
+    assert len(set(one)) == 7                                           # a new draw at each step
+    assert np.mean(one[1:]) == pytest.approx(none[1], abs=0.5)
+
+
+def test_gradients_see_the_dropout_that_the_loss_saw():
+    """Recomputed on the way back, each place draws the same numbers once more: the gradient is that of the loss, by differences."""
+    params = rough_params(SMALL)
+    t = Trainer(SMALL, params, optimizer='sgd', learning_rate=1.0, dropout=0.3, seed=5)
+    X, labels, weights = Windows(WINDOWS).next()
+    w = params['h0']['mlp']['c_proj']['w']
+    before, small = w.numpy(), 1e-2
+
+    def loss(value):
+        w.assign(value)
+        t._drawn.assign(0)
+        return float(t._gradients(X, labels, weights / weights.sum())[0])
+
+    t._drawn.assign(0)
+    direction = np.random.default_rng(0).standard_normal(before.shape).astype(np.float32)
+    slope = (loss(before + small * direction) - loss(before - small * direction)) / (2 * small)
+    w.assign(before)
+    t._drawn.assign(0)
+    gradient = dict(zip(t.trainable, t._gradients(X, labels, weights / weights.sum())[1]))['h0/mlp/c_proj/w'].numpy()
+    assert slope == pytest.approx(float((gradient * direction).sum()), rel=2e-2)
+
+
+def test_a_resumed_run_draws_the_dropout_that_it_would_have_drawn(tmp_path):
+    options = {'learning_rate': 3e-3, 'dropout': 0.2, 'seed': 3}
+    straight, batches = Trainer(SMALL, rough_params(SMALL), **options), Windows(WINDOWS)
+    for _ in range(3):
+        straight.step(batches)
+    reader, at = saved(tmp_path, straight), batches.i
+    losses = [straight.step(batches) for _ in range(3)]
+    again = restored(tmp_path, **options)
+    again.restore(reader)
+    batches.i = at
+    assert [again.step(batches) for _ in range(3)] == losses
+
+
+def test_label_smoothing_by_hand():
+    """(1 - s) of the label's loss and s of the mean loss of all tokens; scoring knows none of it."""
+    params, (X, labels, weights) = rough_params(SMALL), Windows(WINDOWS).next()
+    log_p = tf.nn.log_softmax(model.model(SMALL, params, X)['logits']).numpy()
+    at_label = -np.take_along_axis(log_p, labels[..., None], -1)[..., 0]
+    expected = ((0.9 * at_label + 0.1 * -log_p.mean(-1)) * weights).sum() / weights.sum()
+    t = Trainer(SMALL, params, optimizer='sgd', learning_rate=1e-30, label_smoothing=0.1)
+    assert t.validate(Batches((X, labels, weights)), 1)[0] == pytest.approx((at_label * weights).sum() / weights.sum(), abs=1e-5)
+    assert t.step(Batches((X, labels, weights))) == pytest.approx(expected, abs=1e-5)
+
+
+def test_frozen_layers_and_the_embeddings_stay():
+    deep = HParams(n_vocab=61, n_ctx=16, n_embd=16, n_head=2, n_layer=3)
+    t = Trainer(deep, rough_params(deep), learning_rate=1e-2, freeze_layers=2)
+    before = weights_of(t)
+    t.step(Windows(WINDOWS))
+    changed = {name for name, value in weights_of(t).items() if (value != before[name]).any()}
+    assert changed == {name for name in before if name.startswith(('h2/', 'ln_f/'))}
+
+
+@pytest.mark.parametrize('options', [{}, {'accumulate': 2}, {'precision': 'float16'}, {'clip_norm': 1.0}])
+def test_a_step_without_a_finite_gradient_changes_nothing_and_is_counted(options):
+    """An infinite weight makes the loss no number; put back, training goes on."""
+    t, batches = Trainer(SMALL, rough_params(SMALL), learning_rate=1e-2, **options), Windows(WINDOWS)
+    t.step(batches)
+    b = t.params['h0']['mlp']['c_fc']['b']
+    good = b.numpy()
+    b.assign(np.full_like(good, np.nan))
+    before = weights_of(t)
+    state = [v.numpy() for v in t._inner.variables]
+    for n in (1, 2):
+        assert math.isnan(t.step(batches)) and t.skipped_in_a_row == t.skipped == n
+    np.testing.assert_equal(weights_of(t), before)
+    np.testing.assert_equal([v.numpy() for v in t._inner.variables], state)
+    b.assign(good)
+    assert math.isfinite(t.step(batches)) and t.skipped_in_a_row == 0 and t.skipped == 2
+    assert largest_difference(weights_of(t), before | {'h0/mlp/c_fc/b': good}) > 1e-4
+
+
+def test_adafactor_keeps_sums_of_rows_and_columns_alone():
+    params = rough_params(SMALL)
+    t = Trainer(SMALL, params, optimizer='adafactor', learning_rate=1e-2)
+    kept = sum(int(np.prod(v.shape)) for v in t.optimizer.variables)
+    expected = sum(sum(v.shape) if len(v.shape) == 2 else (v.shape[1] + v.shape[2] if len(v.shape) == 3 else v.shape[0]) for v in model.flat(params).values())
+    assert kept == expected + 2                                         # iterations and learning rate
+
+
+def test_adafactors_first_step_by_hand():
+    """At step 1 the moving averages are the gradient's own: a factored 1 / sqrt(mean square), clipped, relative to the weights' size."""
+    twin, params = rough_params(SMALL), rough_params(SMALL)
+    X, labels, weights = Windows(WINDOWS).next()
+    with tf.GradientTape() as tape:
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=model.model(SMALL, twin, X)['logits'])
+        loss = tf.reduce_sum(losses * weights) / weights.sum()
+    w = twin['h0']['mlp']['c_fc']['w'].numpy()
+    g = tape.gradient(loss, twin['h0']['mlp']['c_fc']['w']).numpy().astype(np.float64)
+    square = g ** 2 + 1e-30
+    rows, columns = square.mean(-1), square.mean(-2)
+    update = g / np.sqrt((rows / rows.mean(-1, keepdims=True))[..., None] * columns[..., None, :])
+    update /= max(1, np.sqrt((update ** 2).mean()))
+    Trainer(SMALL, params, optimizer='adafactor', learning_rate=1e-2).step(Batches((X, labels, weights)))
+    expected = w - 1e-2 * max(1e-3, np.sqrt((w ** 2).mean())) * update
+    np.testing.assert_allclose(params['h0']['mlp']['c_fc']['w'], expected, rtol=0, atol=1e-5)
+
+
+def test_adapters_alone_are_trained():
+    params = lora.add(rough_params(SMALL), 2, 4)
+    t, batches = Trainer(SMALL, params, learning_rate=1e-2), Windows(WINDOWS[:1])
+    before = weights_of(t)
+    losses = [t.step(batches) for _ in range(20)]
+    assert losses[-1] < losses[0] - 0.1
+    for name, value in weights_of(t).items():
+        assert (value != before[name]).any() == name.endswith(('lora_a', 'lora_b')), name

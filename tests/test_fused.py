@@ -1,0 +1,112 @@
+"""The pieces of the training step against the plain ones: the same numbers, the same gradients."""
+import numpy as np
+import pytest
+import tensorflow as tf
+from reference import rough_params
+
+from src import fused, model
+from src.model import HParams
+
+SMALL = HParams(n_vocab=61, n_ctx=16, n_embd=16, n_head=2, n_layer=2)
+DRAW = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return tf.constant(DRAW.standard_normal(shape), tf.float32)
+
+
+def gradients(f, *arguments):
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        y = f(*arguments)
+        total = tf.reduce_sum(y * tf.cos(tf.range(tf.size(y), dtype=tf.float32)).numpy().reshape(y.shape))       # each element weighs differently
+    return [y, *tape.gradient(total, arguments)]
+
+
+def assert_same(ours, theirs, tolerance=1e-5):
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
+
+
+def test_written_gradients_are_those_of_autodiff():
+    x, g, b = normal(3, 5, 16), normal(16), normal(16)
+    plain_norm = lambda x, g, b: model.norm(x, {'g': g, 'b': b})
+    assert_same(gradients(fused.compiled(plain_norm, fused.norm_gradient), x, g, b), gradients(plain_norm, x, g, b))
+    assert_same(gradients(fused.compiled(model.gelu, fused.gelu_gradient), 3 * x), gradients(model.gelu, 3 * x))
+    assert_same(gradients(fused.softmax, 3 * x), gradients(tf.nn.softmax, 3 * x))
+
+
+def test_recomputed_runs_again_on_the_way_back_and_gives_the_same(monkeypatch):
+    runs = []
+
+    def f(x, w):
+        runs.append(1)
+        return tf.tanh(x @ w)
+
+    x, w = normal(4, 3), tf.Variable(normal(3, 2))
+    ours = gradients(tf.function(lambda x: fused.recomputed(lambda x: f(x, w))(x)), x)
+    assert len(runs) == 2
+    assert_same(ours, gradients(lambda x: f(x, w), x))
+
+
+@pytest.mark.parametrize('n', [1, 5, 12])
+@pytest.mark.parametrize('blocks', [1, 3, 4])
+def test_attention_in_blocks_is_attention(n, blocks):
+    q, k, v = normal(2, 2, n, 4), normal(2, 2, n, 4), normal(2, 2, n, 4)
+    mask = tf.range(n) <= tf.range(n)[:, None]
+    whole = gradients(lambda q, k, v: model.look(q, k, v, mask), q, k, v)
+    assert_same(gradients(lambda q, k, v: fused.look_in_blocks(model.look, blocks)(q, k, v, mask), q, k, v), whole)
+
+
+@pytest.mark.parametrize('fuse', [False, True])
+@pytest.mark.parametrize('keep', [False, True])
+def test_a_layer_of_training_is_a_layer(fuse, keep):
+    params, X = rough_params(SMALL), DRAW.integers(61, size=[3, 16])
+    variables = list(model.flat(params).values())
+
+    def run(**options):
+        with tf.GradientTape() as tape:
+            h, _ = model.hidden(SMALL, params, X, **options)
+            total = tf.reduce_sum(tf.square(h))
+        return [h, *map(tf.convert_to_tensor, tape.gradient(total, variables, unconnected_gradients='zero'))]
+
+    ops = fused.training_ops(blocks=2, fuse=fuse, keep=keep)
+    trained = tf.function(lambda: run(ops=ops, wrap=fused.recomputed if keep else None), autograph=False)
+    assert_same(trained(), run(), 2e-3)
+
+
+# ---- the loss
+
+def plain_loss(h, wte, labels, weights, smoothing=0.0):
+    logits = tf.matmul(h, wte, transpose_b=True)
+    targets = (1 - smoothing) * tf.one_hot(labels, wte.shape[0]) + smoothing / wte.shape[0]
+    losses = tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+    return losses, tf.reduce_sum(losses * weights)
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+@pytest.mark.parametrize('blocks', [1, 3, 7])
+@pytest.mark.parametrize('fuse', [False, True])
+def test_the_loss_in_blocks_and_its_gradients(smoothing, blocks, fuse):
+    """Seven positions in 1, 3 and 7 blocks: the last one of 3 is filled up."""
+    h, wte = normal(7, 16), normal(61, 16)
+    labels, weights = tf.constant(DRAW.integers(61, size=7), tf.int32), tf.constant([1, 0, 1, 0.5, 1, 1, 2], tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([h, wte])
+        losses, total = plain_loss(h, wte, labels, weights, smoothing)
+    expected = [losses, *tape.gradient(total, [h, wte])]
+    assert_same(fused.cross_entropy(h, wte, labels, weights, smoothing=smoothing, blocks=blocks, fuse=fuse), expected, 2e-5)
+    assert fused.cross_entropy(h, wte, labels, weights, blocks=blocks, learn_wte=False)[2] is None
+    if not smoothing:
+        np.testing.assert_allclose(fused.losses(h, wte, labels, blocks=blocks), losses, rtol=0, atol=2e-5)
+
+
+def test_the_logits_are_never_all_there():
+    """In the graph of the loss, no tensor has as many elements as all logits together."""
+    h, wte = tf.TensorSpec([32, 16]), tf.TensorSpec([61, 16])
+    labels, weights = tf.TensorSpec([32], tf.int32), tf.TensorSpec([32])
+    graph = tf.function(lambda *a: fused.cross_entropy(*a, blocks=8)).get_concrete_function(h, wte, labels, weights).graph
+    body = next(op for op in graph.get_operations() if op.type.endswith('While')).get_attr('body').name
+    shapes = [t.shape for op in graph._get_function(body).graph.get_operations() for t in op.outputs]
+    sizes = [s.num_elements() for s in shapes if s.rank == 2 and s[-1] == 61]
+    assert sizes and max(s or 0 for s in sizes) < 32 * 61
