@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from src import console, files
+from src import console, files, workers
 from src.console import UsageError, UserError
 
 
@@ -76,6 +76,11 @@ def parse_arguments():
     add('--seed', type=int, help='of the data order, the random weights and the samples; default: another every time')
     add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
 
+    add = parser.add_argument_group('several devices and hosts').add_argument
+    add('--devices', type=console.positive_int, metavar='N', help='GPUs of this host to train on; default: all there are')
+    add('--workers', metavar='ADDRESSES', help='host:port of every process that trains together, divided by commas, the same for each; default: TF_CONFIG, or this one alone')
+    add('--worker_index', type=console.count, metavar='I', help='which of --workers this is, from 0; 0 is the chief, which alone writes')
+
     add = parser.add_argument_group('samples').add_argument
     add('--sample_every', type=console.count, default=100, metavar='STEPS', help='steps between samples; 0: none')
     add('--sample_length', type=console.positive_int, default=1023, metavar='TOKENS', help="length of a sample, at most the model's n_ctx - 1")
@@ -112,8 +117,10 @@ def parse_arguments():
 class Run:
     """A training run: its folders, its step counter, and what happens at each step."""
 
-    def __init__(self, args):
-        self.args = args
+    def __init__(self, args, workers=None):
+        """workers: the processes that train together; None for one alone."""
+        self.args, self.workers = args, workers
+        self.chief = workers is None or workers.chief   # who alone writes
         self.directory = os.path.join(args.checkpoint_dir, args.run_name)
         self.counter, self.average, self.started = 1, (0.0, 0.0), time.time()
         self.saved = None                               # the counter of the newest checkpoint of this process
@@ -122,11 +129,17 @@ class Run:
 
     # ---- before the first step
 
+    def connect(self, tf):
+        """Sets self.strategy: the distribution over all workers, which TensorFlow must know before it starts."""
+        self.strategy = self.workers.strategy(len(tf.config.list_physical_devices('GPU')))
+
     def load(self):
         """Weights, vocabulary, data, optimizer; then where the run stood."""
         from src import checkpoint, dataset, encoder, sample
         args = self.args
         self.seed = sample.fresh_seed() if args.seed is None else args.seed
+        if self.workers:                                # all draw alike, as the chief does
+            self.seed = args.seed = self.workers.agree({'seed': args.seed}, told=self.seed)
         self.continues = args.restore_from not in ('fresh', 'scratch') and checkpoint.latest(self.directory) is not None
         model_folder = self._model_folder(self.continues)
         self.enc = encoder.get_encoder(model_folder)
@@ -149,10 +162,18 @@ class Run:
 
         self._plan_steps()
         self._fit(params)
-        self.batches = dataset.Ahead(dataset.Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise))
-        self.trainer = self._trainer(params)
+        strategy = self._strategy()
+        n_workers, index = (len(self.workers.addresses), self.workers.index) if self.workers else (1, 0)
+        n_replicas = strategy.num_replicas_in_sync if strategy else 1
+        if args.batch_size % n_replicas:
+            raise UsageError(f'--batch_size {args.batch_size} cannot be shared among {n_replicas} devices evenly: give a multiple of {n_replicas}.')
+        self.batches = dataset.Ahead(dataset.Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise, rows=(index, n_workers)))
+        self.trainer = self._trainer(params, strategy, index, args.batch_size // n_workers)
         if prefix and self.own:
             self._resume(prefix)
+        if self.workers:
+            self.workers.agree({'step': self.counter, 'model': self.hparams.to_json(), 'dataset': self.settings['dataset_sha256']}
+                               | {f'--{name}': value for name, value in vars(args).items() if name != 'worker_index'})
         self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
         self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from)
 
@@ -220,7 +241,7 @@ class Run:
         """What lies at `path`, as a dataset.Loaded."""
         from src import dataset
         with tqdm(unit='B', unit_scale=True, leave=False, disable=None) as bar:
-            return dataset.load_corpus(self.enc, path, self.args.combine, self.args.encoding, self.args.legacy_endoftext, progress=bar.update)
+            return dataset.load_corpus(self.enc, path, self.args.combine, self.args.encoding, self.args.legacy_endoftext, progress=bar.update, say=bar.write)
 
     def _extend(self, params, loaded):
         """The weights with an embedding for each special token that the conversations bring. Sets self.enc and self.hparams."""
@@ -298,7 +319,18 @@ class Run:
                               optimizer=args.optimizer, recompute=args.memory_saving_gradients, precision=args.precision, dropout=args.dropout)
         self.memory = plan.memory()
 
-    def _trainer(self, params):
+    def _strategy(self):
+        """TensorFlow's distribution over the GPUs of this host, or of all workers; None for one device."""
+        import tensorflow as tf
+        gpus = [gpu.name for gpu in tf.config.list_logical_devices('GPU')]
+        if self.args.devices and self.args.devices > max(1, len(gpus)):
+            raise UsageError(f'--devices {self.args.devices}: this host has {len(gpus)} GPUs that TensorFlow sees.')
+        gpus = gpus[:self.args.devices]
+        if self.workers:
+            return self.strategy
+        return tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else None
+
+    def _trainer(self, params, strategy, index, rows):
         from src import trainer
         args = self.args
         return trainer.Trainer(
@@ -307,7 +339,7 @@ class Run:
             weight_decay=args.weight_decay, clip_norm=args.clip_norm, precision=args.precision, dropout=args.dropout,
             label_smoothing=args.label_smoothing, seed=self.seed, accumulate=args.accumulate_gradients, recompute=args.memory_saving_gradients,
             only_transformer_layers=args.only_train_transformer_layers, freeze_layers=args.freeze_layers, base_vocab=self.base and self.base.n_vocab,
-            tokens=args.batch_size * self.seq_len)
+            tokens=rows * self.seq_len, strategy=strategy, index=index)
 
     def _resume(self, prefix):
         """Counter, optimizer, random state and average as they were when `prefix` was saved."""
@@ -371,6 +403,11 @@ class Run:
 
     # ---- the loop
 
+    @property
+    def leaving(self):
+        """Whether training is to end before stop_after: by a signal or --early_stop; several workers must all know, which takes a step."""
+        return self.trainer.stopped if self.workers else bool(self.stop_signal or self.stopped_early)
+
     def loop(self):
         """Save, sample, validate where due, then step; until stop_after, --early_stop or a signal. Returns the exit status."""
         from src import history
@@ -383,17 +420,17 @@ class Run:
         print('Training...')
         self.started = self.stepped = time.time()
         total = args.stop_after - 1 if args.stop_after else None
-        wants_bar = args.log == 'bar' or (args.log == 'auto' and os.isatty(1))
+        wants_bar = self.chief and (args.log == 'bar' or (args.log == 'auto' and os.isatty(1)))
         self.bar = tqdm(total=total, initial=min(self.counter - 1, total or self.counter), unit='step', dynamic_ncols=True) if wants_bar else None
         began = self.counter
-        while not (self.stop_signal or self.stopped_early or (args.stop_after and self.counter >= args.stop_after)):
+        while not (self.leaving or (args.stop_after and self.counter >= args.stop_after)):
             if args.save_every and self.counter % args.save_every == 0:
                 self.save()
-            if args.sample_every and self.counter % args.sample_every == 0:
+            if self.chief and args.sample_every and self.counter % args.sample_every == 0:
                 self.sample()
-            if args.val_every and (self.counter % args.val_every == 0 or self.counter == 1):
+            if self.chief and args.val_every and (self.counter % args.val_every == 0 or self.counter == 1):
                 self.validate()
-            if self.stop_signal or self.stopped_early:
+            if self.leaving:
                 break
             self.step()
         if self.bar is not None:
@@ -408,24 +445,32 @@ class Run:
 
     def step(self):
         """One step of the optimizer, recorded."""
+        import tensorflow as tf
         trainer, rate = self.trainer, self.trainer.learning_rate
-        loss = trainer.step(self.batches)
+        try:
+            loss = trainer.step(self.batches, bool(self.stop_signal or self.stopped_early))
+        except tf.errors.OpError:
+            if self.workers:
+                self.workers.blame()
+            raise
         now = time.time()
         speed, self.stepped = trainer.positions / (now - self.stepped), now
+        at = f'[{self.counter} | {now - self.started:2.2f}]'
         if trainer.skipped_in_a_row:
-            self.say(f'[{self.counter} | {now - self.started:2.2f}] the loss is {loss:2.2f}, it or a gradient is not finite: this step is skipped ({trainer.skipped} so far)')
+            self.say(f'{at} the loss is {loss:2.2f}, it or a gradient is not finite: this step is skipped ({trainer.skipped} so far)')
             if trainer.skipped_in_a_row >= trainer.patience:
                 raise UserError(f'{trainer.skipped_in_a_row} steps in a row, up to {self.counter}, had a loss or gradient that is not finite; the checkpoints are untouched: '
                                 f'go on from the last one with a smaller --learning_rate than {rate:.2g}, with --clip_norm 1, or with --precision float32.')
         else:
             self.average = (self.average[0] * 0.99 + loss, self.average[1] * 0.99 + 1.0)
-        self.history.record(self.counter, loss=loss, learning_rate=rate, tokens_per_s=speed)
-        average = self.average[0] / max(self.average[1], 1e-9)
-        if self.bar is not None:
-            self.bar.set_postfix_str(f'loss={loss:.2f} avg={average:.2f}, {speed:,.0f} tokens/s', refresh=False)
-            self.bar.update()
-        elif self.counter % self.args.print_every == 0:
-            self.say(f'[{self.counter} | {now - self.started:2.2f}] loss={loss:2.2f} avg={average:2.2f}')
+        if self.chief:
+            self.history.record(self.counter, loss=loss, learning_rate=rate, tokens_per_s=speed)
+            average = self.average[0] / max(self.average[1], 1e-9)
+            if self.bar is not None:
+                self.bar.set_postfix_str(f'loss={loss:.2f} avg={average:.2f}, {speed:,.0f} tokens/s', refresh=False)
+                self.bar.update()
+            elif self.counter % self.args.print_every == 0:
+                self.say(f'{at} loss={loss:2.2f} avg={average:2.2f}')
         self.counter += 1
 
     def _on_signal(self, number, frame):
@@ -442,7 +487,8 @@ class Run:
         """Write the checkpoint of this counter, unless there is one already. Returns its prefix."""
         from src import checkpoint
         prefix = os.path.join(self.directory, f'model-{self.counter}')
-        if self.saved == self.counter:
+        if self.saved == self.counter or not self.chief:
+            self.saved = self.counter
             return prefix
         self.say(f'Saving {prefix}')
         state = self.trainer.state(counter=self.counter, average=self.average, batches=self.batches.state, tokens=self.sampler.total_size)
@@ -516,12 +562,30 @@ def main():
     files.expand(args.dataset)                          # a wrong path is told before TensorFlow starts
     if args.val_dataset:
         files.expand(args.val_dataset)
-    console.import_tensorflow(args.verbose)
-    run = Run(args)
+    run = Run(args, workers.from_flags(args.workers, args.worker_index))
+    if run.workers is None:
+        console.import_tensorflow(args.verbose)
+        return train(run)
+    run.workers.meet()
+    try:
+        console.import_tensorflow(args.verbose, before=run.connect)
+        status = train(run)
+    except BaseException as error:
+        run.workers.leave(error)
+        raise
+    run.workers.leave()
+    return status
+
+
+def train(run):
+    """Load, tell what is about to run, run."""
     run.load()
-    if args.show_batch:
+    if run.args.show_batch:
         return run.show_batch()
-    run.describe()
+    if run.chief:
+        run.describe()
+    if run.workers:
+        run.workers.watch()
     return run.loop()
 
 

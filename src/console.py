@@ -153,22 +153,23 @@ def nonnegative_float(text):
     return value
 
 
-def import_tensorflow(verbose=False):
+def import_tensorflow(verbose=False, before=lambda tf: None):
     """Import TensorFlow and start its devices with GPU memory growth; its chatter reaches the user only if `verbose`.
+    before(tf) is called when its devices have not started yet.
 
     TensorFlow's C++ side writes to file descriptor 2 before any of its log settings apply, so descriptor 2 is
     what we turn aside; should the import fail, what was written is shown.
     """
     if verbose:
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '0')
-        return _start_tensorflow()
+        return _start_tensorflow(before)
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         try:
             os.dup2(aside.fileno(), 2)
-            return _start_tensorflow()
+            return _start_tensorflow(before)
         except BaseException:
             aside.seek(0)
             os.write(kept, aside.read())
@@ -178,8 +179,9 @@ def import_tensorflow(verbose=False):
             os.close(kept)
 
 
-def _start_tensorflow():
+def _start_tensorflow(before):
     import tensorflow as tf
+    before(tf)
     tf.get_logger().setLevel('ERROR')
     for gpu in tf.config.list_physical_devices('GPU'):
         with contextlib.suppress(RuntimeError):         # already started: keeps the growth it was started with

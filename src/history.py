@@ -96,7 +96,8 @@ class History:
             while os.path.exists(aside := os.path.join(self.directory, f'history-{number}.csv')):
                 number += 1
             self._aside = aside
-            self.note = f'{self._path} has lines that are not from training, such as {foreign[0][:60]!r}: it is kept as {aside}, {len(kept)} rows of it are carried on'
+            self.note = (f'{self._path} has lines that are not from training, such as {foreign[0][:60]!r}: '
+                         f'it is kept as {aside}, {len(kept)} rows of it are carried on')
         return kept
 
     def _remember(self, step, loss=None, val_loss=None, **others):
@@ -106,7 +107,7 @@ class History:
             self._validations[step] = math.inf if math.isnan(val_loss) else val_loss
 
     def record(self, step, **values):
-        """Add `values`, named as in COLUMNS, to the row of `step`, which is the newest step or a new one."""
+        """Add `values`, named as in COLUMNS, to the row of `step`: the newest one's, or a new one. About 10 microseconds."""
         import tensorflow as tf
         fields = {name: str(np.float32(value)) for name, value in values.items()}
         with _told(self._path):
@@ -135,16 +136,18 @@ class History:
         self._csv, self._kept = open(self._path, 'r+b'), None
         self._events = tf.io.TFRecordWriter(os.path.join(self.directory, f'events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}'))
         self._tell(file_version='brain.Event:2')
-        self._tell(step=self.counter, session_log=tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START))        # earlier events of these steps are void
+        session = tf.compat.v1.SessionLog
+        self._tell(step=self.counter, session_log=session(status=session.START))        # drops what older files have of these steps
 
     def _tell(self, **event):
-        """An event to TensorBoard, by hand: tf.summary.scalar takes 150 microseconds a value, all of a step are 9 this way."""
+        """An event to TensorBoard, by hand: tf.summary.scalar takes 110 microseconds a value, all of a step take 7 this way."""
         import tensorflow as tf
         try:
             self._events.write(tf.compat.v1.Event(wall_time=time.time(), **event).SerializeToString())
             self._events.flush()
         except tf.errors.OpError as error:
-            raise UserError(f"{self.directory}: TensorBoard's file there could not be written ({error.message}): free some space and run the same command again.") from None
+            raise UserError(f"{self.directory}: TensorBoard's file there could not be written ({error.message}): "
+                            'free some space and run the same command again.') from None
 
     def close(self):
         """Close the files; what was recorded is in them already."""
@@ -164,13 +167,14 @@ class History:
         os.environ['MPLBACKEND'] = 'agg'                # a notebook names its own, which matplotlib may not find here and then refuses to start
         logging.getLogger('matplotlib').setLevel(logging.ERROR)         # it tells where it keeps its fonts
         from matplotlib.figure import Figure
-        first = len(losses) // 20                       # how far it came down before is not what people look for, nor are spikes
+        first = len(losses) // 20                       # the first steps come from far up, spikes go there: neither may flatten the rest
         low, high = np.percentile(losses[first:], 1, method='lower'), np.percentile(losses[first:], 98, method='higher')
         half = len(losses) // 50
+        calm = np.minimum(losses, 3 * high - 2 * low)   # a spike lifts the mean of its neighbours by little
         figure = Figure(figsize=(8, 4.5), dpi=120, layout='constrained')
         axes = figure.add_subplot()
         axes.plot(*outline(steps, losses), color='tab:blue', alpha=0.3, linewidth=0.8)
-        axes.plot(*smooth(steps, np.minimum(losses, 3 * high - 2 * low), half), color='tab:blue', linewidth=1.8, marker='' if half else '.',
+        axes.plot(*smooth(steps, calm, half), color='tab:blue', linewidth=1.8, marker='' if half else '.',
                   label=f'training, smoothed over {2 * half + 1:,} steps' if half else 'training')
         validations = [(step, loss) for step, loss in self._validations.items() if math.isfinite(loss)]
         if validations:
@@ -185,7 +189,7 @@ class History:
         axes.xaxis.set_major_formatter('{x:,.0f}')
         axes.grid(alpha=0.3)
         axes.spines[['top', 'right']].set_visible(False)
-        axes.legend(loc='upper right', edgecolor='none')
+        figure.legend(loc='outside upper center', ncols=3, frameon=False)          # within the axes it would hide a rise
         path = os.path.join(self.directory, 'loss.png')
         with _told(path), files.whole(path) as file:
             figure.savefig(file, format='png')

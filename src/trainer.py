@@ -69,6 +69,7 @@ OPTIMIZERS = {
     'lion': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.Lion(rate, beta_1=beta, beta_2=beta2, **settings), 1, 0.0),
     'sgd': (lambda rate, beta, beta2, **settings: tf.keras.optimizers.SGD(rate, **settings), 0, 0.0),
 }
+PACKS = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=32 << 20)        # gradients travel in packs of so many bytes
 PRECISIONS = {'float32': tf.float32, 'bfloat16': tf.bfloat16, 'float16': tf.float16}
 FUSED_FROM = 1 << 18                                  # activations of a layer from which compiled pieces are worth their launch
 SCHEDULES = {
@@ -133,140 +134,210 @@ def trained(params, only_transformer_layers=False, freeze_layers=0, base_vocab=N
     return {name: value for name, value in flat.items() if name.split('/')[0] not in fixed}
 
 
-class Trainer:
-    """Weights, their optimizer, and the compiled functions that train and score them."""
+class Replica:
+    """One device's copy: weights, optimizer, sums of gradients, and what is compiled for them. It knows of no other."""
 
-    def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, beta2=0.999, accumulate=1, recompute=False,
-                 only_transformer_layers=False, freeze_layers=0, base_vocab=None, weight_decay=None, clip_norm=None, precision='float32',
-                 dropout=0.0, label_smoothing=0.0, seed=0, tokens=None):
-        """learning_rate: a number, or what `schedule` gives. accumulate: batches that make one step together, each token of them
-        counting the same. recompute: keep no activations but each layer's input, and compute the rest again on the way back;
-        without it, only what is cheap is computed again (fused.py). only_transformer_layers, freeze_layers, base_vocab: as for
-        `trained`.
-        weight_decay: of the matrices, apart from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101); None: the
-        optimizer's default. clip_norm: the norm that all gradients together have at most. precision: a key of PRECISIONS.
-        dropout: of embeddings, attention and what each layer adds (Radford et al. 2018, section 4.1). label_smoothing: see
-        fused.cross_entropy. seed: of dropout. tokens: positions of a batch, at most.
-        """
-        self.hparams, self.params, self.accumulate, self.recompute = hparams, params, accumulate, recompute
-        self.precision, self._dropout, self._smoothing, self._seed = PRECISIONS[precision], dropout, label_smoothing, seed
-        self.tokens = tokens or hparams.n_ctx
-        self.trainable = trained(params, only_transformer_layers, freeze_layers, base_vocab)
-        self._variables = list(self.trainable.values())
-        self.clip_norm = clip_norm
-        self.optimizer_name = optimizer
-        self._scheduled = not isinstance(learning_rate, (int, float))
-        make, _, decay = OPTIMIZERS[optimizer]
-        self._inner = make(learning_rate, beta, beta2, weight_decay=(decay if weight_decay is None else weight_decay) or None)
-        self._inner.exclude_from_weight_decay(var_list=[value for name, value in self.trainable.items() if name.endswith(('/g', '/b'))])
-        self.optimizer = tf.keras.optimizers.LossScaleOptimizer(self._inner) if precision == 'float16' else self._inner
-        self.optimizer.build(self._variables)
-        self._sums = [tf.Variable(tf.zeros_like(value), trainable=False) for value in self._variables] if accumulate > 1 else None
-        self._counted = tf.Variable(0.0, trainable=False)                  # tokens that self._sums are the gradients of
-        self._drawn = tf.Variable(0, trainable=False)                      # batches so far: dropout's place in its random numbers
-        self.positions = 0                                                 # of the last step's batches
-        self.skipped, self.skipped_in_a_row = 0, 0                         # steps whose loss or gradient was not finite
-        self.patience = 20 if precision == 'float16' else 5                # so many in a row are too many: float16's scale is being looked for
+    def __init__(self, hparams, params, make_optimizer, *, trainable, recompute, precision, dropout, label_smoothing, clip_norm, seed, tokens, accumulate):
+        """trainable: names of params. make_optimizer() gives the Keras optimizer; the rest is Trainer's."""
+        self.hparams, self.params, self.recompute, self.precision = hparams, params, recompute, PRECISIONS[precision]
+        flat = model.flat(params)
+        self.trainable = {name: flat[name] for name in trainable}
+        self.variables = list(self.trainable.values())
+        self.inner = make_optimizer()                                      # without the scale of float16's loss
+        self.inner.exclude_from_weight_decay(var_list=[value for name, value in self.trainable.items() if name.endswith(('/g', '/b'))])
+        self.optimizer = tf.keras.optimizers.LossScaleOptimizer(self.inner) if precision == 'float16' else self.inner
+        self.optimizer.build(self.variables)
+        shapes = [[], []] + [value.shape for value in self.variables]
+        self.sums = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes] if accumulate > 1 else []      # loss, tokens, gradients
+        self.drawn = tf.Variable(0, trainable=False)                       # batches so far: dropout's place in its random numbers
+        self._dropout, self._smoothing, self._clip_norm, self._seed = dropout, label_smoothing, clip_norm, seed
+        self.xla = has_gpu()
+        self.fuse = not self.xla and tokens * hparams.n_embd >= FUSED_FROM
+        self._loss_blocks = max(1, round(tokens * hparams.n_vocab * self.precision.size / fused.LOGITS))
+        self._look_blocks = max(1, min(tokens, hparams.n_ctx) // fused.QUERIES)
 
-        self._xla = has_gpu()
-        self._fuse = not self._xla and self.tokens * hparams.n_embd >= FUSED_FROM
-        self._loss_blocks = max(1, round(self.tokens * hparams.n_vocab * self.precision.size / fused.LOGITS))
-        self._look_blocks = max(1, min(self.tokens, hparams.n_ctx) // fused.QUERIES)
-        shape = [None, None]
-        signature = [tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.float32)]
-        compiled = {'autograph': False, 'jit_compile': self._xla}
-        self._train = tf.function(self._step, input_signature=signature, **compiled)
-        self._add = tf.function(self._accumulate, input_signature=signature, **compiled)
-        self._apply = tf.function(self._apply_sums, **compiled)
-        self._score = tf.function(self._losses, input_signature=signature[:2], **compiled)
-
-    # ---- what is compiled
-
-    def _hidden(self, X, drop=model.drop_none):
+    def hidden(self, X, drop=model.drop_none):
         """The last layer norm's output at each position, [batch * sequence, n_embd]."""
-        ops = fused.training_ops(blocks=self._look_blocks, fuse=self._fuse, order='xla' if self._xla else 'graph', keep=self.recompute, drop=drop)
-        again = tf.recompute_grad if self._xla else fused.recomputed
+        ops = fused.training_ops(blocks=self._look_blocks, fuse=self.fuse, order='xla' if self.xla else 'graph', keep=self.recompute, drop=drop)
+        again = tf.recompute_grad if self.xla else fused.recomputed
         h, _ = model.hidden(self.hparams, self.params, X, dtype=self.precision, ops=ops, wrap=again if self.recompute else None)
         return tf.reshape(h, [-1, self.hparams.n_embd])
 
-    def _losses(self, X, labels):
+    def losses(self, X, labels):
         """The loss at each position, [batch, sequence]."""
-        losses = fused.losses(self._hidden(X), self.params['wte'], tf.reshape(labels, [-1]), blocks=self._loss_blocks)
+        losses = fused.losses(self.hidden(X), self.params['wte'], tf.reshape(labels, [-1]), blocks=self._loss_blocks)
         return tf.reshape(losses, tf.shape(labels))
 
     def _drop(self, x, place, part=0):
         """Dropout (Srivastava et al. 2014) whose random numbers follow from seed, batch and place: computed again, they are the same."""
-        seed = [self._seed + 1000003 * place, 65536 * self._drawn + part]
+        seed = [self._seed + 1000003 * place, 65536 * self.drawn + part]
         kept = tf.random.stateless_uniform(tf.shape(x), seed) >= self._dropout
         return tf.where(kept, x / tf.cast(1 - self._dropout, x.dtype), tf.zeros([], x.dtype))
 
-    def _gradients(self, X, labels, weights):
-        """The sum of weight * loss, and its gradients by self._variables, scaled as the optimizer expects."""
-        weights, scale = tf.reshape(weights, [-1]), self._loss_scale()
+    def _loss_scale(self):
+        return 1.0 if self.optimizer is self.inner else tf.convert_to_tensor(self.optimizer.dynamic_scale)
+
+    def gradients(self, X, labels, weights):
+        """[the sum of weight * loss, its gradients by self.variables, scaled as the optimizer expects]."""
+        weights = tf.reshape(weights, [-1])
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._variables)
-            h = self._hidden(X, self._drop if self._dropout else model.drop_none)
-        losses, dh, dwte = fused.cross_entropy(h, self.params['wte'], tf.reshape(labels, [-1]), weights * scale, smoothing=self._smoothing,
-                                               blocks=self._loss_blocks, fuse=self._fuse, learn_wte='wte' in self.trainable)
-        gradients = dict(zip(self.trainable, tape.gradient(h, self._variables, output_gradients=dh)))
+            tape.watch(self.variables)
+            h = self.hidden(X, self._drop if self._dropout else model.drop_none)
+        losses, dh, dwte = fused.cross_entropy(h, self.params['wte'], tf.reshape(labels, [-1]), weights * self._loss_scale(), smoothing=self._smoothing,
+                                               blocks=self._loss_blocks, fuse=self.fuse, learn_wte='wte' in self.trainable)
+        gradients = dict(zip(self.trainable, tape.gradient(h, self.variables, output_gradients=dh)))
         if dwte is not None:                            # wte is at both ends: the gradient by its rows joins the other
             rows = gradients['wte']
             gradients['wte'] = tf.tensor_scatter_nd_add(dwte, rows.indices[:, None], rows.values)
-        self._drawn.assign_add(1)
-        return tf.reduce_sum(losses * weights), [tf.convert_to_tensor(g) for g in gradients.values()]
+        self.drawn.assign_add(1)
+        return [tf.reduce_sum(losses * weights)] + [tf.convert_to_tensor(g) for g in gradients.values()]
 
-    def _loss_scale(self):
-        return 1.0 if self.optimizer is self._inner else tf.convert_to_tensor(self.optimizer.dynamic_scale)
+    def add(self, X, labels, weights):
+        """Add loss, tokens and gradients of a batch to self.sums."""
+        loss, *gradients = self.gradients(X, labels, weights)
+        for total, part in zip(self.sums, [loss, tf.reduce_sum(weights), *gradients]):
+            total.assign_add(part)
 
-    def _update(self, loss, gradients):
-        """An optimizer step, unless a loss or gradient is not finite. Returns whether there was one."""
-        norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(g) for g in gradients])) / self._loss_scale()
+    def take_sums(self):
+        """What self.sums hold, which are 0 from then on."""
+        found = [tf.identity(value) for value in self.sums]
+        with tf.control_dependencies(found):
+            for value in self.sums:
+                value.assign(tf.zeros_like(value))
+        return found
+
+    def norm(self, *gradients):
+        """That of all gradients together, without the loss scale."""
+        return tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(g) for g in gradients])) / self._loss_scale()
+
+    def update(self, norm, loss, *gradients):
+        """An optimizer step, unless loss or a gradient is not finite. Returns whether there was one."""
         finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
-        if self.clip_norm:
-            clip = tf.where(finite, tf.minimum(1.0, self.clip_norm / norm), 1.0)
+        if self._clip_norm:
+            clip = tf.where(finite, tf.minimum(1.0, self._clip_norm / norm), 1.0)
             gradients = [g * clip for g in gradients]
-        if self.optimizer is not self._inner:           # it looks for itself, and changes the scale
+        if self.optimizer is not self.inner:            # it looks for itself, and changes the scale
             self.optimizer.apply(gradients)
         else:
             tf.cond(finite, lambda: (self.optimizer.apply(gradients), True)[1], lambda: False)
         return finite
 
-    def _step(self, X, labels, weights):
-        loss, gradients = self._gradients(X, labels, weights / tf.reduce_sum(weights))
-        return loss, self._update(loss, gradients)
 
-    def _accumulate(self, X, labels, weights):
+class Trainer:
+    """Replicas, one on each device, that start alike and all apply the sum of all devices' gradients; and the functions that train and score."""
+
+    def __init__(self, hparams, params, *, optimizer='adam', learning_rate=2e-5, beta=0.9, beta2=0.999, accumulate=1, recompute=False,
+                 only_transformer_layers=False, freeze_layers=0, base_vocab=None, weight_decay=None, clip_norm=None, precision='float32',
+                 dropout=0.0, label_smoothing=0.0, seed=0, tokens=None, strategy=None, index=0):
+        """learning_rate: a number, or what `schedule` gives. accumulate: batches that make one step together, each token of them
+        counting the same. recompute: keep no activations but each layer's input, and compute the rest again on the way back;
+        without it, only what is cheap is computed again (fused.py). only_transformer_layers, freeze_layers, base_vocab: as for
+        `trained`. weight_decay: of the matrices, apart from the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101); None: the
+        optimizer's default. clip_norm: the norm that all gradients together have at most. precision: a key of PRECISIONS.
+        dropout: of embeddings, attention and what each layer adds (Radford et al. 2018, section 4.1). label_smoothing: see
+        fused.cross_entropy. seed: of dropout. tokens: positions of a batch of this worker, at most. strategy: tf.distribute's, over
+        the devices of this and other workers, of which this is number `index`; None: one device.
+        """
+        self.hparams, self.params, self.accumulate, self.recompute = hparams, params, accumulate, recompute
+        self.optimizer_name, self._scheduled = optimizer, not isinstance(learning_rate, (int, float))
+        self.strategy = strategy
+        devices = strategy.extended.worker_devices if strategy else [params['wte'].device]
+        self.n_replicas, self._first = strategy.num_replicas_in_sync if strategy else 1, index * len(devices)
+        make, _, decay = OPTIMIZERS[optimizer]
+        decay = (decay if weight_decay is None else weight_decay) or None
+        tokens = (tokens or hparams.n_ctx) // len(devices)
+        self._unit = 1 / (tokens * accumulate * self.n_replicas)           # about the share of a token, so that float16 holds the sums
+        self.replicas = []
+        for i, device in enumerate(devices):
+            with tf.device(device):
+                own = params if i == 0 else model.nested({name: tf.Variable(v, trainable=v.trainable) for name, v in model.flat(params).items()})
+                self.replicas.append(Replica(
+                    hparams, own, lambda: make(learning_rate, beta, beta2, weight_decay=decay), recompute=recompute, precision=precision, dropout=dropout,
+                    trainable=trained(own, only_transformer_layers, freeze_layers, base_vocab), label_smoothing=label_smoothing, clip_norm=clip_norm,
+                    seed=seed + self._first + i, tokens=tokens, accumulate=accumulate))
+        first = self.replicas[0]
+        self.trainable, self.optimizer, self.precision = first.trainable, first.optimizer, first.precision
+        self.positions, self.stopped = 0, False                            # of the last step's batches; whether a worker asked to stop
+        self.skipped, self.skipped_in_a_row = 0, 0                         # steps whose loss or gradient was not finite
+        self.patience = 20 if precision == 'float16' else 5                # so many in a row are too many: float16's scale is being looked for
+
+        batch = [tf.TensorSpec([None, None], dtype) for dtype in (tf.int32, tf.int32, tf.float32)]
+        alone = {'autograph': False, 'jit_compile': first.xla}
+        together = {'autograph': False, 'jit_compile': first.xla and self.n_replicas == 1}      # where nothing comes between gradients and update
+        self._score = tf.function(first.losses, input_signature=batch[:2], **alone)
+        if first.xla and self.n_replicas > 1:
+            for replica in self.replicas:
+                replica.gradients, replica.update = tf.function(replica.gradients, **alone), tf.function(replica.update, **alone)
+        batches = [batch] * len(self.replicas)
+        self._train = tf.function(self._step, input_signature=[tf.TensorSpec([]), batches], **together)
+        self._add = tf.function(self._accumulate, input_signature=[batches], **together)
+        self._apply = tf.function(self._apply_sums, input_signature=[tf.TensorSpec([])], **together)
+
+    # ---- what is compiled; batches: X, labels and weights for each replica of this worker
+
+    def _on_each(self, f, *values):
+        """[f(replica, its value of each of `values`)]"""
+        found = []
+        for replica, *own in zip(self.replicas, *values):
+            with tf.device(replica.params['wte'].device):
+                found.append(f(replica, *own))
+        return found
+
+    def _all_reduce(self, values):
+        """values: a list of tensors for each replica of this worker -> the same, each the sum over all replicas of all workers."""
+        if self.n_replicas == 1:
+            return values
+        per_replica = self.strategy.experimental_distribute_values_from_function(lambda context: values[context.replica_id_in_sync_group - self._first])
+        summed = self.strategy.run(lambda own: tf.distribute.get_replica_context().all_reduce('sum', [tf.identity(v) for v in own], PACKS), args=(per_replica,))
+        return self.strategy.experimental_local_results(summed)
+
+    def _step(self, stop, batches):
+        stop_and_n = self._all_reduce([[stop, tf.reduce_sum(weights)] for _, _, weights in batches])
+        found = self._on_each(lambda replica, batch, sums: replica.gradients(*batch[:2], batch[2] / sums[1]), batches, stop_and_n)
+        found = self._all_reduce(found)
+        return found[0][0], self._update(found), stop_and_n[0][0]
+
+    def _update(self, found):
+        """found: loss and gradients, the same for each replica. A norm that differs in its last digit would lead them apart."""
+        norms = self._all_reduce([[replica.norm(*own[1:]) / self.n_replicas] for replica, own in zip(self.replicas, found)])
+        return self._on_each(lambda replica, norm, own: replica.update(norm[0], *own), norms, found)[0]
+
+    def _accumulate(self, batches):
         """Batches with any number of tokens add up to what one batch of them all would be."""
-        unit = 1 / (self.tokens * self.accumulate)      # about the share of a token, so that float16 holds the sums
-        loss, gradients = self._gradients(X, labels, weights * unit)
-        for gradient_sum, gradient in zip(self._sums, gradients):
-            gradient_sum.assign_add(gradient)
-        self._counted.assign_add(tf.reduce_sum(weights) * unit)
-        return loss
+        self._on_each(lambda replica, batch: replica.add(*batch[:2], batch[2] * self._unit), batches)
 
-    def _apply_sums(self, loss):
-        loss /= self._counted
-        finite = self._update(loss, [gradient_sum / self._counted for gradient_sum in self._sums])
-        for gradient_sum in self._sums:
-            gradient_sum.assign(tf.zeros_like(gradient_sum))
-        self._counted.assign(0.0)
-        return loss, finite
+    def _apply_sums(self, stop):
+        found = self._all_reduce([[stop, *replica.take_sums()] for replica in self.replicas])
+        means = self._on_each(lambda replica, own: [value / own[2] for value in [own[1], *own[3:]]], found)
+        return means[0][0], self._update(means), found[0][0]
 
     # ---- what is called
 
-    def step(self, batches):
-        """One optimizer step on the next batch, or on the next `accumulate` batches. Returns the mean loss, a float.
+    def _rows(self, batch):
+        """A batch of this worker, divided among its replicas."""
+        each = len(batch[0]) // len(self.replicas)
+        return [[tf.constant(part[i * each:(i + 1) * each]) for part in batch] for i in range(len(self.replicas))]
+
+    def step(self, batches, stop=False):
+        """One optimizer step on the next batch, or on the next `accumulate` batches, of every worker. Returns the mean loss, a float.
 
         Where the loss or a gradient is not finite, the weights stay as they are, and self.skipped and self.skipped_in_a_row count it.
+        stop: whether this worker is asked to stop; self.stopped tells all workers, after the same step, whether one was.
         Raises UserError when the device's memory does not hold it.
         """
+        stop = tf.constant(float(stop))
         try:
             drawn = [batches.next() for _ in range(self.accumulate)]
-            loss, finite = self._train(*drawn[0]) if self.accumulate == 1 else self._apply(tf.add_n([self._add(*batch) for batch in drawn]))
+            if self.accumulate == 1:
+                loss, finite, stop = self._train(stop, self._rows(drawn[0]))
+            else:
+                for batch in drawn:
+                    self._add(self._rows(batch))
+                loss, finite, stop = self._apply(stop)
         except tf.errors.ResourceExhaustedError:
             raise UserError('the memory of the device is full: --memory_saving_gradients, a smaller --batch_size (with --accumulate_gradients) '
                             'or a shorter --seq_len need less; the checkpoints are as they were.') from None
-        self.positions = sum(X.size for X, *_ in drawn)
+        self.positions, self.stopped = sum(X.size for X, *_ in drawn), bool(stop)
         self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
         self.skipped += not finite
         return float(loss)
@@ -274,7 +345,7 @@ class Trainer:
     @property
     def learning_rate(self):
         """That of the next step, a float."""
-        return float(self._inner.learning_rate)
+        return float(self.replicas[0].inner.learning_rate)
 
     def validate(self, batches, count):
         """(the mean loss over the tokens that count in `count` batches, that over those of them in replies): floats; the second is
@@ -293,7 +364,7 @@ class Trainer:
     def state(self, **progress):
         """{name: tensor}: the optimizer's variables, and `progress`, anything that JSON takes."""
         note = json.dumps(progress | {'optimizer': self.optimizer_name})
-        return {f'optimizer/{i}': value for i, value in enumerate(self.optimizer.variables)} | {'drawn': self._drawn, 'progress': tf.constant(note)}
+        return {f'optimizer/{i}': value for i, value in enumerate(self.optimizer.variables)} | {'drawn': self.replicas[0].drawn, 'progress': tf.constant(note)}
 
     def restore(self, reader):
         """Put back what `state` gave, from checkpoint.read_state's reader. Returns the progress.
@@ -308,12 +379,13 @@ class Trainer:
         if not fits:
             return progress | {'note': f'the optimizer starts anew: the run was trained with {progress["optimizer"]} or on other variables'}
         rate = self.learning_rate
-        for i, value in enumerate(variables):
-            value.assign(reader.get_tensor(f'optimizer/{i}'))
-        if not self._scheduled:
-            self._inner.learning_rate = rate                               # what is asked for now, not what was then
-        if 'drawn' in kept:
-            self._drawn.assign(reader.get_tensor('drawn'))
+        for replica in self.replicas:
+            for i, value in enumerate(replica.optimizer.variables):
+                value.assign(reader.get_tensor(f'optimizer/{i}'))
+            if not self._scheduled:
+                replica.inner.learning_rate = rate                         # what is asked for now, not what was then
+            if 'drawn' in kept:
+                replica.drawn.assign(reader.get_tensor('drawn'))
         return progress
 
 

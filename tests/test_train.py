@@ -603,7 +603,7 @@ def test_a_step_that_fails_leaves_a_run_as_it_was(here, tmp_path, monkeypatch):
     here(write_talks(tmp_path, 'name'), '--stop_after', 3)
     before = tree(tmp_path / 'runs' / 'run1')
     with monkeypatch.context() as patch, pytest.raises(UserError, match='5 steps in a row, up to 8, had a loss .* untouched: .*smaller --learning_rate than 0.001,'):
-        patch.setattr(trainer.Trainer, '_update', lambda self, loss, gradients: tf.constant(False))         # as where a gradient is not finite
+        patch.setattr(trainer.Replica, 'update', lambda self, norm, loss, *gradients: tf.constant(False))         # as where a gradient is not finite
         here(write_talks(tmp_path, 'tokens'), '--stop_after', 12, '--allow_change')
     after = tree(tmp_path / 'runs' / 'run1')
     assert after.pop('history.csv') != before.pop('history.csv') and after == before

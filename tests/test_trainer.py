@@ -369,7 +369,7 @@ def test_large_models_pieces_are_compiled_and_give_the_same(monkeypatch):
     for least in (1 << 60, 0):
         monkeypatch.setattr(trainer, 'FUSED_FROM', least)
         t, batches = Trainer(SMALL, rough_params(SMALL), learning_rate=1e-3), Windows(WINDOWS)
-        assert t._fuse == (least == 0)
+        assert t.replicas[0].fuse == (least == 0)
         losses.append([t.step(batches) for _ in range(8)])
     np.testing.assert_allclose(losses[0], losses[1], rtol=0, atol=1e-5)
 
@@ -397,15 +397,15 @@ def test_gradients_see_the_dropout_that_the_loss_saw():
 
     def loss(value):
         w.assign(value)
-        t._drawn.assign(0)
-        return float(t._gradients(X, labels, weights / weights.sum())[0])
+        t.replicas[0].drawn.assign(0)
+        return float(t.replicas[0].gradients(X, labels, weights / weights.sum())[0])
 
-    t._drawn.assign(0)
+    t.replicas[0].drawn.assign(0)
     direction = np.random.default_rng(0).standard_normal(before.shape).astype(np.float32)
     slope = (loss(before + small * direction) - loss(before - small * direction)) / (2 * small)
     w.assign(before)
-    t._drawn.assign(0)
-    gradient = dict(zip(t.trainable, t._gradients(X, labels, weights / weights.sum())[1]))['h0/mlp/c_proj/w'].numpy()
+    t.replicas[0].drawn.assign(0)
+    gradient = dict(zip(t.trainable, t.replicas[0].gradients(X, labels, weights / weights.sum())[1:]))['h0/mlp/c_proj/w'].numpy()
     assert slope == pytest.approx(float((gradient * direction).sum()), rel=2e-2)
 
 
@@ -451,11 +451,11 @@ def test_a_step_without_a_finite_gradient_changes_nothing_and_is_counted(options
     good = b.numpy()
     b.assign(np.full_like(good, np.nan))
     before = weights_of(t)
-    state = [v.numpy() for v in t._inner.variables]
+    state = [v.numpy() for v in t.replicas[0].inner.variables]
     for n in (1, 2):
         assert math.isnan(t.step(batches)) and t.skipped_in_a_row == t.skipped == n
     np.testing.assert_equal(weights_of(t), before)
-    np.testing.assert_equal([v.numpy() for v in t._inner.variables], state)
+    np.testing.assert_equal([v.numpy() for v in t.replicas[0].inner.variables], state)
     b.assign(good)
     assert math.isfinite(t.step(batches)) and t.skipped_in_a_row == 0 and t.skipped == 2
     assert largest_difference(weights_of(t), before | {'h0/mlp/c_fc/b': good}) > 1e-4
