@@ -125,6 +125,7 @@ class Run:
         self.counter, self.average, self.started = 1, (0.0, 0.0), time.time()
         self.saved = None                               # the counter of the newest checkpoint of this process
         self.bar = None
+        self.begins = 1                                 # the step that comes next, as its checkpoint counted: what was told of it and later is void
         self.stop_signal, self.stopped_early = None, False
 
     # ---- before the first step
@@ -346,11 +347,13 @@ class Run:
         from src import checkpoint
         reader = checkpoint.read_state(prefix)
         if reader is None:                              # a fork's run folder: weights and counter only
-            self.counter = checkpoint.read_counter(self.directory) + 1
+            self.begins = checkpoint.read_counter(self.directory)
+            self.counter = self.begins + 1
             print(f'{prefix} has no optimizer state beside it: the optimizer starts anew')
             return
         progress = self.trainer.restore(reader)
-        self.counter, self.average = progress['counter'] + 1, tuple(progress['average'])
+        self.begins, self.average = progress['counter'], tuple(progress['average'])
+        self.counter = self.begins + 1                  # as the forks count
         if 'note' in progress:
             print(progress['note'])
         if progress['tokens'] == self.sampler.total_size:
@@ -412,7 +415,7 @@ class Run:
         """Save, sample, validate where due, then step; until stop_after, --early_stop or a signal. Returns the exit status."""
         from src import history
         args = self.args
-        self.history = history.History(self.directory, self.counter)
+        self.history = history.History(self.directory, self.begins)
         if self.history.note:
             print(self.history.note)
         for number in (signal.SIGINT, signal.SIGTERM):
