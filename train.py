@@ -503,7 +503,7 @@ class Run:
         with files.whole(os.path.join(self.directory, 'settings.json'), 'w', encoding='utf-8') as file:
             json.dump(self.settings, file, ensure_ascii=False, indent=1)
         self.history.draw()
-        self.saved = self.counter
+        self.saved, self.stepped = self.counter, time.time()
         return prefix
 
     def sample(self):
@@ -523,6 +523,7 @@ class Run:
         self.say(blocks[-1])
         with files.whole(os.path.join('samples', args.run_name, f'samples-{self.counter}'), 'w', encoding=args.encoding, errors='replace') as file:
             file.write('\n'.join(blocks))
+        self.stepped = time.time()
 
     def validate(self):
         """The loss on val_batch_count batches, the same ones every time. Keeps the best checkpoint; sees when to stop early."""
@@ -540,7 +541,7 @@ class Run:
             self.say(f'{at} perplexity of replies = {perplexity:2.2f}')
         if self.history.rising_since:
             self.say(f'validation has risen since step {self.history.rising_since:,}: from here on the model learns the training data by heart')
-        if self.history.best[0] == self.counter and self.counter > 1:
+        if self.history.best[0] == self.counter and self.counter > 1 and math.isfinite(loss):
             checkpoint.write_best(self.directory, self.save(), loss)
         if args.early_stop and self.history.since_best >= args.early_stop:
             step, best = self.history.best

@@ -3,9 +3,9 @@
     python benchmarks/characters.py tinyshakespeare.txt [--seeds 3] [--peer_python path/to/python]
 
 The settings are those that nanoGPT publishes for a CPU: 4 layers, 4 heads, 128 wide, context 64, batch 12, 2,000 steps, AdamW from 1e-3 to
-1e-4 as a cosine after 100 steps of warm-up, beta2 0.99, weight decay 0.1 on matrices, gradients clipped at 1.0, no dropout. What PyTorch
-trains has no biases, and smaller residual weights at the start, as nanoGPT's has (torch_gpt.py). The first nine tenths are learnt; the loss is that over all
-of the rest, in consecutive windows of 64. nanoGPT's own run came to 1.898 on tinyshakespeare.
+1e-4 as a cosine after 100 steps of warm-up, beta2 0.99, weight decay 0.1 on matrices, gradients clipped at 1.0, no dropout. The model in
+PyTorch has no biases and starts with smaller residual weights, as nanoGPT's does (torch_gpt.py). The first nine tenths are learnt; the loss
+is that over all of the rest, in consecutive windows of 64. nanoGPT's own run came to 1.898 on tinyshakespeare.
 
 The time is that of the training loop alone, compilation in it. The two take turns, a seed at a time, each run in a process of its own.
 """

@@ -1,6 +1,6 @@
 """A training run of GPT-2 in a process of its own, by us or by another library: what train.py and characters.py put side by side.
 
-    python benchmarks/contenders.py '{"contender": "PyTorch alone", "hparams": {"n_vocab": 50257, ...}, "batch": [1, 1024], "precision": "float32", ...}'
+    python benchmarks/contenders.py '{"contender": "PyTorch alone", "hparams": {...}, "batch": [1, 1024], "steps": 5, "seed": 1}'
 
 prints one line of JSON: the seconds and the loss of each step, the peak memory (from /proc, so this is for Linux), and what the library's
 matrix products reach or, where a text is learnt, the loss over its validation part. A contender is a function of these settings, `run`. It gives

@@ -2,17 +2,23 @@
 
     console.py     one sentence for the user, exit codes, TensorFlow without its start-up chatter
     files.py       whole files or none: temporary name, flush, rename
+    workers.py     the processes that train together: who they are, that all are there, and what becomes of one that dies
     fetch.py       a file from the network: resumed, checked, whole
     encoder.py     text <-> token ids: GPT-2's byte-level BPE
     dialogue.py    conversation <-> text: the styles in which turns are written
     source.py      export files where they lie: in folders, zips, zips within zips
     readers/       one file per export format or dataset -> threads of messages
     corpus.py      threads -> conversations to learn from
+    shards.py      numbers that stay on the disk: npz files larger than memory, read in parts
     dataset.py     text -> token chunks (.npz), and whose each token is -> training batches
     model.py       token ids -> logits: the forward pass
+    lora.py        low-rank adapters beside the weights: add, what is trained, merge
     checkpoint.py  weights <-> files: model folders and run folders
     sample.py      logits -> tokens: filters, the cached step, sample_sequence
+    fused.py       the forward pass and the loss as training wants them: less memory, fewer passes over it
     trainer.py     batches -> better weights: loss, optimizer, train_step, resumable state
+    plan.py        what a training step will take, before any is spent, and what makes it fit
+    history.py     what a run remembers of its course: history.csv, loss.png, TensorBoard, the best validation
     chat.py        a conversation with a model: context window, who speaks, end of turn, streaming
     transcript.py  conversations for reading: JSON, a page
 """

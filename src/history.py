@@ -60,7 +60,7 @@ class History:
         """The step of the best validation, when it is the newest one that makes clear that they rise since; else None. So each rise is told once.
 
         It is clear when two in a row are more than 1 % above the best. In five runs on the bundled chats, two in a row just above it told of 11 rises,
-        7 of which passed; with the 1 % it was 4, of which 1 passed (validated on 8 windows only), at most one validation later.
+        7 of which passed; with the 1 % it was 4, of which 1 passed (validated on 8 windows only), at most two validations later.
         """
         if not self._validations:
             return None

@@ -158,7 +158,9 @@ class Replica:
 
     def hidden(self, X, drop=model.drop_none):
         """The last layer norm's output at each position, [batch * sequence, n_embd]."""
-        ops = fused.training_ops(blocks=self._look_blocks, fuse=self.fuse, order='xla' if self.xla else 'graph', keep=self.recompute, drop=drop)
+        ops = model.Ops(drop=drop)                      # a small model's activations are not worth the operations that save them
+        if self.fuse or self.xla or self.recompute:
+            ops = fused.training_ops(blocks=self._look_blocks, fuse=self.fuse, order='xla' if self.xla else 'graph', keep=self.recompute, drop=drop)
         again = tf.recompute_grad if self.xla else fused.recomputed
         h, _ = model.hidden(self.hparams, self.params, X, dtype=self.precision, ops=ops, wrap=again if self.recompute else None)
         return tf.reshape(h, [-1, self.hparams.n_embd])

@@ -24,7 +24,7 @@ def road(tmp_path_factory, real_vocabulary):
     shutil.copytree(os.path.join(real_vocabulary, '124M'), served)
     hparams = model.HParams(n_ctx=64, n_embd=16, n_head=2, n_layer=2)
     checkpoint.save(str(served), hparams, model.init_params(hparams, seed=1))
-    for name in ('src', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'download_model.py'):
+    for name in ('src', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'download_model.py', 'export_model.py'):
         os.symlink(os.path.join(ROOT, name), work / name)
     (work / 'models').mkdir()
     os.symlink(os.path.join(ROOT, 'models', 'demo'), work / 'models' / 'demo')
