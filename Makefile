@@ -34,7 +34,7 @@ chat: .venv/installed
 	$(PY) chatter.py --run_name demo --me Theo --as Mara --temperature 0.6
 
 test: .venv/installed-dev
-	$(PY) -m pytest -q tests
+	$(PY) -m pytest -q -n 2 --dist loadfile tests
 
 bench: .venv/installed
 	$(PY) benchmarks/road.py

@@ -146,9 +146,9 @@ def test_workers_that_do_not_answer_are_named():
 
 
 @pytest.mark.parametrize('addresses, index, environ, words', [
-    ('a:1,b:2', 2, {}, '--worker_index 2 is out of range: there are 2 workers, 0 to 1'), ('a:1,a:1', 0, {}, 'names an address twice'),
+    ('a:1,b:2', 2, {}, '--worker_index 2 is out of range: 2 workers have the numbers 0 to 1'), ('a:1,a:1', 0, {}, 'names an address twice'),
     ('a:1,b', 0, {}, "'b' is not host:port"), ('a:1,b:2', None, {}, 'belong together'), (None, 1, {}, 'belong together'),
-    (None, None, {'TF_CONFIG': '{"cluster": 5}'}, 'TF_CONFIG is .* it must be')])
+    (None, None, {'TF_CONFIG': '{"cluster": 5}'}, 'TF_CONFIG must be .*, not ')])
 def test_who_trains_must_be_said_plainly(addresses, index, environ, words):
     with pytest.raises(UsageError, match=words):
         workers.from_flags(addresses, index, environ)
