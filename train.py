@@ -132,7 +132,10 @@ class Run:
 
     def connect(self, tf):
         """Sets self.strategy: the distribution over all workers, which TensorFlow must know before it starts."""
-        self.strategy = self.workers.strategy(len(tf.config.list_physical_devices('GPU')))
+        there = len(tf.config.list_physical_devices('GPU'))
+        gpus = min(self.args.devices or there, there)
+        self.workers.agree({'GPUs': gpus})
+        self.strategy = self.workers.strategy(gpus)
 
     def load(self):
         """Weights, vocabulary, data, optimizer; then where the run stood."""
@@ -274,7 +277,7 @@ class Run:
         return params
 
     def _settings(self, loaded, model_folder):
-        """What settings.json keeps: what the run is made of, and how it was asked for.
+        """What settings.json keeps of what the run is made of.
 
         Raises UsageError where the run is to go on with another vocabulary or dataset than it had, unless --allow_change.
         """
@@ -282,8 +285,7 @@ class Run:
         args, path = self.args, os.path.join(self.directory, 'settings.json')
         folder = files.model_folder(args.model_name, args.models_dir) if args.model_name else model_folder
         now = {'vocabulary_sha256': files.sha256(os.path.join(folder, 'encoder.json'), os.path.join(folder, 'vocab.bpe')),
-               'dataset': args.dataset, 'dataset_tokens': sum(map(len, loaded.chunks)), 'dataset_sha256': dataset.fingerprint(loaded.chunks),
-               'arguments': {name: value for name, value in vars(args).items() if value is not None}}
+               'dataset': args.dataset, 'dataset_tokens': sum(map(len, loaded.chunks)), 'dataset_sha256': dataset.fingerprint(loaded.chunks)}
         if not self.continues or not os.path.isfile(path):              # a run of a fork has none
             return now
         try:
@@ -310,15 +312,32 @@ class Run:
             print(sentence)
 
     def _fit(self, params):
-        """Sets self.plan: what a step takes. With --fit, changes the settings where that is more than there is."""
+        """Sets self.plan: what a step takes. Where that is more than there is, tells what would fit, or with --fit does it."""
+        import tensorflow as tf
+
         from src import plan, trainer
         args = self.args
         names = trainer.trained(params, args.only_train_transformer_layers, args.freeze_layers, self.base and self.base.n_vocab)
-        n_trained = sum(math.prod(v.shape) for v in names.values())
         args.precision = trainer.default_precision() if args.precision == 'auto' else args.precision
-        self.plan = plan.Plan(self.hparams, args.batch_size, self.seq_len, n_trained=n_trained, accumulate=args.accumulate_gradients,
-                              optimizer=args.optimizer, recompute=args.memory_saving_gradients, precision=args.precision, dropout=args.dropout)
-        self.memory = plan.memory()
+        self.plan = plan.Plan(self.hparams, args.batch_size, self.seq_len, n_trained=sum(math.prod(v.shape) for v in names.values()), learns_wte='wte' in names,
+                              accumulate=args.accumulate_gradients, optimizer=args.optimizer, recompute=args.memory_saving_gradients, precision=args.precision)
+        there, needed = plan.memory(), self.plan.bytes()
+        if there is None or needed <= there or tf.config.list_physical_devices('GPU'):          # how much a GPU has, TensorFlow does not tell
+            return
+        sentence = f'This machine has {there / 1e9:.1f} GB of memory, and a step needs about {needed / 1e9:.1f} GB'
+        fitting = self.plan.fitting(there)
+        if fitting is None:
+            way_out = 'even small steps with adafactor would not fit: train adapters (--lora_rank 8), a part of the layers (--freeze_layers), or a smaller model'
+            if args.fit:
+                raise UserError(f'{sentence}; {way_out}.')
+            return print(f'{sentence}; {way_out}.')
+        changes = self.plan.flags(fitting)
+        flags = ' '.join(f'--{name}' if value is True else f'--{name} {value}' for name, value in changes.items())
+        if not args.fit:
+            return print(f'{sentence}: {flags} would need {fitting.bytes() / 1e9:.1f} GB; --fit does that.')
+        print(f'{sentence}, so --fit makes it {flags}, which needs {fitting.bytes() / 1e9:.1f} GB')
+        vars(args).update(changes)
+        self.plan = fitting
 
     def _strategy(self):
         """TensorFlow's distribution over the GPUs of this host, or of all workers; None for one device."""
@@ -501,7 +520,8 @@ class Run:
         self.model_folder = self.directory
         checkpoint.write_counter(self.directory, self.counter)
         with files.whole(os.path.join(self.directory, 'settings.json'), 'w', encoding='utf-8') as file:
-            json.dump(self.settings, file, ensure_ascii=False, indent=1)
+            arguments = {name: value for name, value in vars(self.args).items() if value is not None}
+            json.dump(self.settings | {'arguments': arguments}, file, ensure_ascii=False, indent=1)
         self.history.draw()
         self.saved, self.stepped = self.counter, time.time()
         return prefix

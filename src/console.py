@@ -181,10 +181,10 @@ def import_tensorflow(verbose=False, before=lambda tf: None):
 
 def _start_tensorflow(before):
     import tensorflow as tf
-    before(tf)
     tf.get_logger().setLevel('ERROR')
     for gpu in tf.config.list_physical_devices('GPU'):
         with contextlib.suppress(RuntimeError):         # already started: keeps the growth it was started with
             tf.config.experimental.set_memory_growth(gpu, True)
+    before(tf)
     tf.zeros([]).numpy()                                # the first operation starts the devices, and they talk too
     return tf

@@ -149,7 +149,7 @@ class Replica:
         self.optimizer.build(self.variables)
         shapes = [[], []] + [value.shape for value in self.variables]
         self.sums = [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes] if accumulate > 1 else []      # loss, tokens, gradients
-        self.drawn = tf.Variable(0, trainable=False)                       # batches so far: dropout's place in its random numbers
+        self.drawn = tf.Variable(0, dtype=tf.int64, trainable=False)             # batches so far: dropout's place in its random numbers
         self._dropout, self._smoothing, self._clip_norm, self._seed = dropout, label_smoothing, clip_norm, seed
         self.xla = has_gpu()
         self.fuse = not self.xla and tokens * hparams.n_embd >= FUSED_FROM
@@ -172,7 +172,7 @@ class Replica:
 
     def _drop(self, x, place, part=0):
         """Dropout (Srivastava et al. 2014) whose random numbers follow from seed, batch and place: computed again, they are the same."""
-        seed = [self._seed + 1000003 * place, 65536 * self.drawn + part]
+        seed = tf.stack([tf.constant(self._seed + 1000003 * place, tf.int64), 65536 * self.drawn + part])
         kept = tf.random.stateless_uniform(tf.shape(x), seed) >= self._dropout
         return tf.where(kept, x / tf.cast(1 - self._dropout, x.dtype), tf.zeros([], x.dtype))
 
@@ -309,7 +309,7 @@ class Trainer:
         self._on_each(lambda replica, batch: replica.add(*batch[:2], batch[2] * self._unit), batches)
 
     def _apply_sums(self, stop):
-        found = self._all_reduce([[stop, *replica.take_sums()] for replica in self.replicas])
+        found = self._all_reduce([[stop, *own] for own in self._on_each(lambda replica: replica.take_sums())])
         means = self._on_each(lambda replica, own: [value / own[2] for value in [own[1], *own[3:]]], found)
         return means[0][0], self._update(means), found[0][0]
 

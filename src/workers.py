@@ -85,26 +85,34 @@ class Workers:
                 peer, _ = listening.accept()
                 peer.settimeout(5)
                 hello = self._line(peer)
-                i, addresses = hello['worker'], hello['workers']
+                i, addresses = int(hello['worker']), list(hello['workers'])
             except (OSError, ValueError, KeyError, TypeError):          # nobody, or a stranger
                 continue
             other = self._peers.get(i)
             self._peers[i] = peer
             if addresses != self.addresses:
-                self._stop(f'a worker was started with --workers {",".join(addresses)}, worker 0 with {",".join(self.addresses)}: give all the same.')
+                self._stop(f'a worker was started with --workers {",".join(map(str, addresses))}, worker 0 with {",".join(self.addresses)}: give all the same.')
             if other or i == 0:
                 self._stop(f'two workers were started with --worker_index {i}: give each its own.')
+            self._send(i, {'welcome': True})
 
     def _connect(self, deadline, seconds):
+        """Also where the chief of a run that ends just now still answers: TensorFlow's server hangs up, the next chief says welcome."""
         while True:
             try:
                 self._peers[0] = socket.create_connection(self._place(0), timeout=5)
-                return self._send(0, {'worker': self.index, 'workers': self.addresses})
-            except OSError as error:
+                self._send(0, {'worker': self.index, 'workers': self.addresses})
+                self._peers[0].settimeout(max(5, deadline - time.monotonic()))
+                answer = self._line(self._peers[0])
+                break
+            except (OSError, ValueError) as error:
                 if time.monotonic() > deadline:
-                    raise UserError(f'{self.name(0)} did not answer within {seconds:.0f} s ({error.strerror or error}): start every worker '
+                    reason = getattr(error, 'strerror', None) or error
+                    raise UserError(f'{self.name(0)} did not answer within {seconds:.0f} s ({reason}): start every worker '
                                     'with the same --workers, and see that its port can be reached from here.') from None
                 time.sleep(0.5)
+        if 'ended' in answer:
+            raise UserError(answer['ended'])
 
     def agree(self, same, told=None, seconds=3600):
         """Compare `same`, {name: value that JSON takes}, with the chief's, and return what the chief gives as `told`.
@@ -216,6 +224,6 @@ class Workers:
         while not line.endswith(b'\n'):
             data = peer.recv(1)
             if not data:
-                raise ConnectionError
+                raise ConnectionError('it hung up')
             line += data
         return json.loads(line)

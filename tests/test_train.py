@@ -22,7 +22,7 @@ from conftest import CHATS, ROOT, VALIDATION, fails_clearly, run_script
 from reference import Reference, rough_params
 
 import train as script
-from src import checkpoint, dataset, dialogue, encoder, model, trainer
+from src import checkpoint, dataset, dialogue, encoder, model, plan, trainer
 from src.console import UsageError, UserError
 from src.model import HParams
 
@@ -693,3 +693,76 @@ def test_the_loss_is_that_of_the_learnt_words_alone(tmp_path, demo_models, style
     assert len(losses) > 12 and np.ptp(losses) > 1
     batches = dataset.Batches(loaded.sampler(0, learn_from=who), 2, len(ids), hparams.n_vocab)
     assert trainer.Trainer(hparams, params).validate(batches, 1)[0] == pytest.approx(np.mean(losses), abs=1e-4)
+
+
+# ---- what fits, what is held out, what is kept
+
+def talks(tmp_path):
+    return write_talks(tmp_path, 'name', times=12)
+
+
+def test_fit_changes_what_does_not_fit_and_says_so(here, tmp_path, monkeypatch, capsys):
+    text, flags = talks(tmp_path), ('--batch_size', 8, '--stop_after', 2)
+    needed = plan.Plan(TINY, 8, 64, n_trained=plan.n_params(TINY)).bytes()
+    monkeypatch.setattr(plan, 'memory', lambda: needed - 1e5)
+    here(text, *flags)
+    assert re.search(r'This machine has 0\.\d GB of memory, and a step needs about 0\.\d GB: --memory_saving_gradients would need 0\.\d GB; --fit does that\.\n', capsys.readouterr().out)
+    here(text, *flags, '--fit', '--run_name', 'run2')
+    assert 'so --fit makes it --memory_saving_gradients, which needs' in capsys.readouterr().out
+    assert json.loads((tmp_path / 'runs' / 'run2' / 'settings.json').read_text())['arguments']['memory_saving_gradients'] is True
+    monkeypatch.setattr(plan, 'memory', lambda: 1e8)
+    with pytest.raises(UserError, match='even small steps with adafactor would not fit: train adapters .--lora_rank 8.'):
+        here(text, *flags, '--fit', '--run_name', 'run3')
+
+
+def test_adapters_are_trained_saved_resumed_and_told(here, tmp_path, demo_models, capsys):
+    text, flags = talks(tmp_path), ('--lora_rank', 2, '--learning_rate', 1e-2)
+    here(text, *flags, '--stop_after', 10, '--run_name', 'straight')
+    here(text, *flags, '--stop_after', 4)
+    assert 'Training adapters of rank 2, alpha 4 on attn/c_attn' in capsys.readouterr().out
+    here(text, '--learning_rate', 1e-2, '--stop_after', 11)                                      # what it trains, the run knows
+    assert 'Training adapters of rank 2' in capsys.readouterr().out
+    straight, stopped = (list(scalars(tmp_path / 'runs' / name)['loss'].values()) for name in ('straight', 'run1'))
+    assert stopped == straight and straight[-1] < straight[0]
+    bundle = tf.train.load_checkpoint(str(tmp_path / 'runs' / 'run1' / 'model-11')).get_variable_to_shape_map()
+    assert bundle and all('lora_' in name for name in bundle)
+    merged, base = weights(tmp_path / 'runs' / 'run1'), weights(os.path.join(demo_models, 'tiny'))
+    assert {name for name in base if not (merged[name] == base[name]).all()} == {name for name in base if name.endswith('/w')}
+    with pytest.raises(UsageError, match='--lora_rank 64 is larger than the smaller side of h0/attn/c_attn/w, which is 32 x 96'):
+        here(text, '--lora_rank', 64, '--run_name', 'run2', '--stop_after', 2)
+    with pytest.raises(UsageError, match='--lora_rank 2 trains adapters of a model that can speak already, not of random weights'):
+        here(text, '--lora_rank', 2, '--run_name', 'run2', '--restore_from', 'scratch', '--stop_after', 2)
+
+
+def test_the_best_checkpoint_is_kept_and_training_stops_early(here, tmp_path, capsys):
+    """A learning rate far too high: the first validation is the best, and the third after it the last."""
+    here(talks(tmp_path), '--learning_rate', 3, '--optimizer', 'sgd', '--val_every', 2, '--val_batch_count', 2, '--early_stop', 3, '--stop_after', 40)
+    out = capsys.readouterr().out
+    losses = {int(step): float(loss) for step, loss in re.findall(r'^\[(\d+) .*validation loss = (.*)$', out, re.M)}
+    best = min(losses, key=losses.get)
+    assert list(losses)[-1] - best in (5, 6) and 'stopped early' in out and f'Saving {tmp_path}/runs/run1/model-{list(losses)[-1]}' in out
+    if best > 1:
+        assert checkpoint.latest(str(tmp_path / 'runs' / 'run1' / 'best')).endswith(f'model-{best}')
+
+
+def test_a_part_is_held_out_and_never_trained_on(here, tmp_path, monkeypatch):
+    seen = []
+    sampler = dataset.Loaded.sampler
+    monkeypatch.setattr(dataset.Loaded, 'sampler', lambda self, *args, **options: seen.append(self) or sampler(self, *args, **options))
+    here(talks(tmp_path), '--val_every', 2, '--val_batch_count', 1, '--val_share', 0.2, '--stop_after', 3)
+    training, held_out = seen
+    assert 0.1 < sum(map(len, held_out.chunks)) / sum(map(len, training.chunks + held_out.chunks)) < 0.3
+
+
+@pytest.mark.parametrize('flags, words', [
+    (['--lora_rank', '4', '--freeze_layers', '1'], '--lora_rank 4 trains adapters alone: leave out --freeze_layers'), (['--lora_alpha', '8'], '--lora_alpha 8 needs adapters'),
+    (['--early_stop', '3'], '--early_stop 3 needs validations: give --val_every')])
+def test_settings_that_contradict_each_other(flags, words, tmp_path):
+    result = run_script('train.py', '--dataset', tmp_path, *flags)
+    assert result.returncode == 2 and words in result.stderr
+
+
+def test_half_precision_and_dropout_from_the_command_line(here, tmp_path, capsys):
+    here(talks(tmp_path), '--precision', 'bfloat16', '--dropout', 0.1, '--label_smoothing', 0.1, '--freeze_layers', 1, '--optimizer', 'adafactor', '--learning_rate', 1e-2, '--stop_after', 12)
+    losses = list(scalars(tmp_path / 'runs' / 'run1')['loss'].values())
+    assert losses[-1] < losses[0]
