@@ -152,9 +152,11 @@ class Run:
         print('Loading dataset...')
         loaded = self._data(args.dataset)
         self.settings = self._settings(loaded, model_folder)
-        held_out = self._held_out(loaded) if args.val_every else None
-        if args.val_every and not args.val_dataset:
-            loaded, held_out = held_out
+        held_out = None
+        if args.val_every and args.val_dataset:
+            held_out = self._held_out(loaded)
+        elif args.val_every:
+            loaded, held_out = loaded.divided(args.val_share)
         self.sampler = loaded.sampler(args.seed, args.windows, args.learn_from, args.max_turns)
         self.seq_len = dataset.window(self.sampler, self.hparams.n_ctx, args.seq_len)
         params = self._adapt(self._extend(params, loaded), prefix)
@@ -182,10 +184,8 @@ class Run:
         self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from)
 
     def _held_out(self, loaded):
-        """--val_dataset, or (the rest, a part) of the dataset."""
+        """--val_dataset, as a dataset.Loaded."""
         args = self.args
-        if not args.val_dataset:
-            return loaded.divided(args.val_share)
         held_out = self._data(args.val_dataset)
         if held_out.enc.n_vocab > max(self.hparams.n_vocab, loaded.enc.n_vocab):
             raise UserError(f'{args.val_dataset} is in the style "{held_out.dialogue["style"]}", whose special tokens the model does not have: '
@@ -272,7 +272,7 @@ class Run:
             params = lora.add(params, args.lora_rank, args.lora_alpha or 2 * args.lora_rank, args.lora_targets, self.seed)
         there = lora.settings(params)
         if there:
-            self.base = checkpoint.hold_base(self.directory, prefix, args.models_dir)
+            self.base = checkpoint.hold_base(self.directory, prefix, args.models_dir) if self.chief else checkpoint.find_base(prefix, args.models_dir)
             print(f'Training adapters of {lora.describe(there)}; the weights of {self.base.prefix} stay as they are')
         return params
 
