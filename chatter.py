@@ -114,4 +114,5 @@ def main():
 
 
 if __name__ == '__main__':
+    console.tune_malloc()
     console.run(main)

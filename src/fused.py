@@ -18,6 +18,7 @@ from . import model
 
 QUERIES = 256                                           # positions of a block of attention
 LOGITS = 32e6                                           # bytes of the logits of a block of the loss
+PARTS = 4                                               # in which wte's gradient grows: each block's is there for one part at a time
 
 
 def compiled(f, gradient):
@@ -122,27 +123,31 @@ def cross_entropy(h, wte, labels, weights, *, smoothing=0.0, blocks=1, fuse=Fals
     Returns (losses [n] float32, gradient of h, gradient of wte in float32 or None without learn_wte).
     """
     score = tf.function(_block_loss, jit_compile=True, autograph=False) if fuse else _block_loss
-    n, n_embd = tf.shape(h)[0], wte.shape[1]
-    w = tf.cast(wte, h.dtype)
+    n, (n_vocab, n_embd) = tf.shape(h)[0], wte.shape
+    w = tf.cast(tf.convert_to_tensor(wte), h.dtype)     # read once, not in each block
     h, labels, weights = (_in_blocks(x, blocks) for x in (h, labels, weights))
+    sizes = [n_vocab * (i + 1) // PARTS - n_vocab * i // PARTS for i in range(PARTS)]
 
     def body(i, losses, dh, dwte):                      # a loop, for blocks at once would need the memory that they save
         logits = tf.matmul(h[i], w, transpose_b=True)                    # [rows, n_vocab]
         loss, d = score(logits, labels[i], weights[i], smoothing)
-        if learn_wte:
-            dwte += tf.cast(tf.matmul(d, h[i], transpose_a=True), tf.float32)
-        return i + 1, losses.write(i, loss), dh.write(i, tf.matmul(d, w)), dwte
+        sums = []
+        for total, part in zip(dwte, tf.split(d, sizes, axis=1)):
+            with tf.control_dependencies(sums[-1:]):    # one after the other
+                sums.append(total + tf.cast(tf.matmul(part, h[i], transpose_a=True), tf.float32))
+        return i + 1, losses.write(i, loss), dh.write(i, tf.matmul(d, w)), sums
 
     with tf.control_dependencies([h]):                  # not before it is needed
-        dwte = tf.zeros(wte.shape if learn_wte else [])
+        zero = 0 * weights[0, 0]                        # no constant, for those are kept
+        dwte = [tf.fill([size, n_embd], zero) for size in sizes] if learn_wte else []
     start = (0, tf.TensorArray(tf.float32, blocks, element_shape=[None]), tf.TensorArray(h.dtype, blocks, element_shape=[None, n_embd]), dwte)
     _, losses, dh, dwte = tf.while_loop(lambda i, *_: i < blocks, body, start, parallel_iterations=1)
-    return tf.reshape(losses.stack(), [-1])[:n], tf.reshape(dh.stack(), [-1, n_embd])[:n], dwte if learn_wte else None
+    return tf.reshape(losses.stack(), [-1])[:n], tf.reshape(dh.stack(), [-1, n_embd])[:n], tf.concat(dwte, axis=0) if learn_wte else None
 
 
 def losses(h, wte, labels, *, blocks=1):
     """cross_entropy's losses alone, [n] float32."""
-    w = tf.cast(wte, h.dtype)
+    w = tf.cast(tf.convert_to_tensor(wte), h.dtype)
 
     def block_losses(block):
         h, labels = block

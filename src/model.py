@@ -181,6 +181,43 @@ def look(q, k, v, mask, drop=None, softmax=tf.nn.softmax):
     return tf.matmul(w if drop is None else drop(w), v)
 
 
+REACH = 128                                             # positions of the cache that are read at once
+
+
+def write(past, layer, k, v, positions):
+    """k and v [batch, head, sequence, features] of `layer`, put into a static cache at positions [batch] and behind."""
+    new = tf.stack([k, v], axis=1)[:, None]                              # [batch, 1, 2, head, sequence, features]
+
+    def write_row(row, past):
+        return row + 1, xla.dynamic_update_slice(past, xla.dynamic_slice(new, [row, 0, 0, 0, 0, 0], [1, *new.shape[1:]]), [row, layer, 0, 0, positions[row], 0])
+
+    return tf.while_loop(lambda row, _: row < past.shape[0], write_row, (0, past))[1]
+
+
+def look_back(q, past, layer, positions):
+    """look for queries at `positions` [batch, sequence] of a static cache `past` [batch, n_layer, 2, n_head, n_ctx, features], which holds
+    the keys and values of `layer` up to and at those. Reads no further than the furthest of them, in steps of REACH, and keeps softmax's
+    sum up to date (Milakov and Gimelshein 2018, arXiv:1805.02867, algorithm 3). -> [batch, head, sequence, features]"""
+    batch, n_layer, _, n_head, n_ctx, features = past.shape
+    size = min(REACH, n_ctx)
+    q = q / tf.cast(math.sqrt(features), q.dtype)
+
+    def read(i, most, total, y):                        # most, total [batch, head, sequence, 1]: the largest product so far, the sum of exp(product - most)
+        start = tf.minimum(i * size, n_ctx - size)      # the last step, where it is not a whole one, begins earlier
+        k, v = tf.unstack(xla.dynamic_slice(past, [0, layer, 0, 0, start, 0], [batch, 1, 2, n_head, size, features])[:, 0], axis=1)
+        seen = start + tf.range(size)
+        seen = (seen >= i * size) & (seen <= positions[..., None])       # [batch, sequence, size]
+        w = tf.where(seen[:, None], tf.cast(tf.matmul(q, k, transpose_b=True), tf.float32), -1e10)
+        larger = tf.maximum(most, tf.reduce_max(w, axis=-1, keepdims=True))
+        w, kept = tf.exp(w - larger), tf.exp(most - larger)
+        return i + 1, larger, total * kept + tf.reduce_sum(w, axis=-1, keepdims=True), y * kept + tf.cast(tf.matmul(tf.cast(w, v.dtype), v), tf.float32)
+
+    nothing = tf.zeros([*q.shape[:3], 1])
+    steps = tf.reduce_max(positions) // size + 1
+    _, _, total, y = tf.while_loop(lambda i, *_: i < steps, read, (0, nothing - 1e30, nothing, tf.zeros(q.shape)))
+    return tf.cast(y / total, q.dtype)
+
+
 def keep_all(f):
     """f as it is: what Ops.lean is where nothing needs to be computed again."""
     return f
@@ -207,8 +244,8 @@ class Ops(NamedTuple):
 def attn(x, p, ln, *, remember, mask, hparams, ops, place):
     """Layer norm and masked multi-head self-attention.
 
-    remember(k, v) takes the new keys and values [batch, head, sequence, features] and returns all there are; mask
-    [sequence, all] is true where a position may look. place: ops.drop's first of three.
+    remember(k, v) takes the new keys and values [batch, head, sequence, features] and returns all there are, as ops.look takes them;
+    mask [sequence, all] is true where a position may look. place: ops.drop's first of three.
     """
     qkv = ops.lean(lambda x: conv1d(ops.norm(x, ln), p['c_attn']))(x)                                # [batch, sequence, 3 * n_embd]
     q, k, v = (split_heads(z, hparams.n_head) for z in tf.split(qkv, 3, axis=2))
@@ -248,23 +285,27 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
     """
     sequence = tf.shape(X)[1]
     before = 0 if past is None else tf.shape(past)[-2] if past_length is None else past_length
-    reach = before + sequence if past_length is None else past.shape[-2]
-    positions = before + tf.range(sequence)
-    h = tf.gather(params['wte'], X) + tf.gather(params['wpe'], positions)
+    positions = tf.reshape(before, [-1, 1]) + tf.range(sequence)         # [1 or batch, sequence]
+    wte, wpe = (tf.convert_to_tensor(params[name]) for name in ('wte', 'wpe'))      # of a variable itself, tf.gather would make every other read a copy
+    h = tf.gather(wte, X) + tf.gather(wpe, positions)
     if hparams.type_tokens:
         types = token_types(hparams, X, speaker)
-        h += tf.where(types[..., None] >= 0, tf.gather(params['wte'], tf.maximum(types, 0)), 0.)
+        h += tf.where(types[..., None] >= 0, tf.gather(wte, tf.maximum(types, 0)), 0.)
     h = ops.drop(tf.cast(h, dtype), 3 * hparams.n_layer)
-    mask = tf.range(reach) <= positions[:, None]                         # [sequence, all]
+    if past_length is None:
+        mask = tf.range(before + sequence) <= positions[0, :, None]   # [sequence, all]
+    else:
+        positions, mask = tf.broadcast_to(positions, X.shape), None
+        ops = ops._replace(look=lambda q, past, layer, mask, drop: look_back(q, past, layer, positions))
 
     presents = []
     for layer in range(hparams.n_layer):
 
         def remember(k, v):                             # [batch, head, sequence, features], twice
             nonlocal past
-            if past_length is not None:                 # a static cache: written in place
-                past = xla.dynamic_update_slice(past, tf.stack([k, v], axis=1)[:, None], [0, layer, 0, 0, past_length, 0])
-                return past[:, layer, 0], past[:, layer, 1]
+            if past_length is not None:                 # a static cache: written in place, and read by look_back
+                past = write(past, layer, k, v, positions[:, 0])
+                return past, layer
             presents.append(tf.stack([k, v], axis=1))
             if past is not None:
                 k, v = (tf.concat([past[:, layer, i], new], axis=-2) for i, new in enumerate((k, v)))
@@ -292,8 +333,8 @@ def model(hparams, params, X, past=None, past_length=None, speaker=None):
 
     X [batch, sequence] integer ids.
     past: keys and values of the positions before X. Without past_length it holds exactly those, [batch, n_layer, 2, n_head,
-        past, features]. With past_length (a scalar) it is a static cache [batch, n_layer, 2, n_head, n_ctx, features] of
-        which the first past_length positions are filled; that form needs XLA, and past_length + sequence <= n_ctx.
+        past, features]. With past_length (a scalar, or one for each row) it is a static cache [batch, n_layer, 2, n_head, n_ctx,
+        features] of which the first past_length positions are filled; that form needs XLA, and past_length + sequence <= n_ctx.
     speaker: [batch], the token type of the position before X, for a model with type_tokens and a past; -1 or None: none.
     Returns {'logits': [batch, sequence, n_vocab] float32, 'present': ...}: the keys and values of X alone, or, with
         past_length, the whole cache with those of X written into it.

@@ -190,7 +190,8 @@ class Replica:
         gradients = dict(zip(self.trainable, tape.gradient(h, self.variables, output_gradients=dh)))
         if dwte is not None:                            # wte is at both ends: the gradient by its rows joins the other
             rows = gradients['wte']
-            gradients['wte'] = tf.tensor_scatter_nd_add(dwte, rows.indices[:, None], rows.values)
+            gradients['wte'] = (tf.tensor_scatter_nd_add(dwte, rows.indices[:, None], rows.values) if self.xla
+                                else tf.raw_ops.InplaceAdd(x=dwte, i=rows.indices, v=rows.values))      # the newer operation, not in XLA, copies dwte
         self.drawn.assign_add(1)
         return [tf.reduce_sum(losses * weights)] + [tf.convert_to_tensor(g) for g in gradients.values()]
 

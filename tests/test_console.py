@@ -23,6 +23,18 @@ def raising(error):
     return main
 
 
+@pytest.mark.skipif('CS_GNU_LIBC_VERSION' not in getattr(os, 'confstr_names', ()), reason='no glibc')
+@pytest.mark.parametrize('chosen', ['', 'glibc.malloc.check=0'])
+def test_malloc_is_tuned_by_starting_over_once(chosen):
+    """With the same arguments and input; what the user has chosen stays."""
+    code = 'import os, sys; from src import console; print("start"); sys.stdout.flush(); console.tune_malloc(); print(sys.argv[1:], input(), os.environ["GLIBC_TUNABLES"])'
+    env = {'GLIBC_TUNABLES': chosen} if chosen else {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv('GLIBC_TUNABLES', raising=False)
+        lines = run_script('-c', code, 'a b', '--x', stdin='hello\n', env=env).stdout.splitlines()
+    assert lines == ['start'] * (1 if chosen else 2) + [f"['a b', '--x'] hello {chosen or console.MALLOC}"]
+
+
 def test_exit_codes(capsys):
     assert ends(lambda: None) is None and ends(lambda: 0) == 0 and ends(lambda: 143) == 143
     assert ends(raising(UserError('x.npz is empty: add text.'))) == 1

@@ -124,6 +124,13 @@ def test_one_step_of_sgd_by_hand():
         np.testing.assert_allclose(value, expected, rtol=0, atol=1e-6, err_msg=name)
 
 
+def test_a_step_does_not_copy_the_embeddings():
+    """One gather from a variable itself, and TensorFlow makes every later read of that variable a copy."""
+    graph = Trainer(SMALL, rough_params(SMALL))._train.get_concrete_function().graph
+    kinds = {op.type for op in graph.get_operations()}
+    assert 'GatherV2' in kinds and not kinds & {'ResourceGather', 'TensorScatterAdd'}
+
+
 def test_the_first_step_of_adam_by_hand():
     """Both bias corrections cancel at step 1: w - learning_rate * g / (|g| + epsilon), a step of one size whatever the gradient."""
     params = rough_params(SMALL)

@@ -1,0 +1,333 @@
+"""GPT-2 on the CPU for one conversation: a token takes as long as reading the weights does, and TensorFlow is not imported.
+
+    weights -> write -> int8.tflite -> Engine: ids -> logits
+
+The products with weights run in LiteRT, whose interpreter TensorFlow brings along: a library of 15 MB that loads by itself. int8 weights have
+one scale per output; an activation row is rounded to int8 as it comes (Jacob et al. 2017, arXiv:1712.05877, section 2.1; the kernels are
+XNNPACK's). The model is cut where attention is, into n_layer + 1 parts, and attention itself is NumPy's, over exactly the positions there are:
+
+    part 0          x -> qkv                     norm, c_attn of layer 0
+    part 1 ...      x, a -> x, qkv               c_proj, norm and mlp of the layer in front; norm, c_attn of the next
+    part n_layer    x, a -> logits               the rest of the last layer; norm, the transposed embedding matrix
+
+Dimensions in brackets: rows (positions of the ids given), all (positions there are), head, features = n_embd / n_head.
+"""
+import contextlib
+import ctypes
+import functools
+import importlib.machinery
+import importlib.util
+import json
+import math
+import mmap
+import os
+import sys
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import flatbuffers
+import numpy as np
+
+from . import files
+
+FORMAT = 1                                              # of the file; files of another are written anew
+ALIGN = 64                                              # bytes: where a weight starts in the file
+ROWS = 128                                              # positions in one pass: more are hardly faster and take more memory
+
+
+def _library(name):
+    """A module of TensorFlow's LiteRT, without TensorFlow around it; the one that is there, should TensorFlow have loaded it."""
+    full = 'tensorflow.lite.python.' + name
+    if full not in sys.modules:
+        folder = os.path.join(importlib.util.find_spec('tensorflow').submodule_search_locations[0], 'lite', 'python')
+        spec = importlib.machinery.PathFinder.find_spec(full, [folder])
+        sys.modules[full] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[full]
+
+
+# ---- weights -> file
+
+def quantized(w):
+    """w [out, in] float32 -> (int8 [out, in], scales [out]) with w close to int8 * scale: each row's largest becomes 127."""
+    scales = np.maximum(np.abs(w).max(axis=1) / 127, np.finfo(np.float32).tiny)
+    return np.rint(w / scales[:, None]).astype(np.int8), scales.astype(np.float32)
+
+
+class _Model:
+    """The tables of a .tflite file (TensorFlow's schema.fbs), and the arrays that follow them."""
+
+    def __init__(self):
+        self.schema = _library('schema_py_generated')
+        self.table = self.schema.ModelT(version=3, operatorCodes=[], subgraphs=[], buffers=[self.schema.BufferT()])
+        self.arrays = []
+        self._codes = {}
+
+    def code(self, name):
+        """The number under which this file knows the operator `name`."""
+        if name not in self._codes:
+            number = getattr(self.schema.BuiltinOperator, name)
+            self.table.operatorCodes.append(self.schema.OperatorCodeT(builtinCode=number, deprecatedBuiltinCode=min(number, 127), version=1))
+        return self._codes.setdefault(name, len(self._codes))
+
+    def buffer(self, array):
+        """The number of a buffer that holds the array."""
+        self.arrays.append(array)
+        self.table.buffers.append(self.schema.BufferT())
+        return len(self.arrays)
+
+    def save(self, path):
+        """The tables, then each array at a multiple of ALIGN. Where an array lies is in the tables; how long these are does not depend on it."""
+        start = _aligned(len(self._tables(1 << 40)))
+        with files.whole(path) as file:
+            file.write(self._tables(start))
+            for buffer, array in zip(self.table.buffers[1:], self.arrays):
+                file.seek(buffer.offset)
+                file.write(np.ascontiguousarray(array))
+
+    def _tables(self, start):
+        for buffer, array in zip(self.table.buffers[1:], self.arrays):
+            buffer.offset, buffer.size = start, array.nbytes
+            start += _aligned(array.nbytes)
+        builder = flatbuffers.Builder()
+        builder.Finish(self.table.Pack(builder), b'TFL3')
+        return builder.Output()
+
+
+def _aligned(n):
+    return -(-n // ALIGN) * ALIGN
+
+
+class _Part:
+    """A function of the file in the making. Tensors are numbers; those with a name can be found again."""
+
+    def __init__(self, model):
+        self.model, self.schema = model, model.schema
+        self.graph = self.schema.SubGraphT(tensors=[], operators=[], inputs=[], outputs=[])
+        model.table.subgraphs.append(self.graph)
+
+    def tensor(self, shape, name, dtype='float32', **options):
+        self.graph.tensors.append(self.schema.TensorT(shape=list(shape), name=name, type=getattr(self.schema.TensorType, dtype.upper()), **options))
+        return len(self.graph.tensors) - 1
+
+    def input(self, name, width):
+        """Rows of this width: one, until the caller has more."""
+        self.graph.inputs.append(self.tensor([1, width], name))
+        return self.graph.inputs[-1]
+
+    def constant(self, array, name='', scales=None):
+        """scales: one for each row of an int8 array."""
+        quantization = None if scales is None else self.schema.QuantizationParametersT(scale=scales, zeroPoint=np.zeros(len(scales), np.int64))
+        return self.tensor(array.shape, name, str(array.dtype), buffer=self.model.buffer(array), quantization=quantization)
+
+    def number(self, value):
+        return self.constant(np.array([value], np.float32))
+
+    def op(self, name, *inputs, width=None, options=None, **settings):
+        """The operator's result, as wide as its first input unless told."""
+        options = options or name.title().replace('_', '') + 'Options'
+        table = getattr(self.schema, options + 'T', None)
+        result = self.tensor([1, width or self.graph.tensors[inputs[0]].shape[1]], '')
+        self.graph.operators.append(self.schema.OperatorT(
+            opcodeIndex=self.model.code(name), inputs=list(inputs), outputs=[result],
+            builtinOptions=table and table(**settings), builtinOptionsType=getattr(self.schema.BuiltinOptions, options, 0)))
+        return result
+
+    def output(self, tensor, name):
+        self.graph.tensors[tensor].name = name
+        self.graph.outputs.append(tensor)
+
+
+class _Writer:
+    """model.py's pieces as operators of a part. get(name): the checkpoint's array of that name, below `model/`."""
+
+    def __init__(self, part, get, precision):
+        self.part, self.get, self.precision = part, get, precision
+        self.op = part.op
+
+    def product(self, x, w, name, bias=None):
+        """x [rows, in], w [out, in] -> [rows, out]."""
+        array, scales = quantized(w) if self.precision == 'int8' else (w, None)
+        weights = self.part.constant(array, name, scales)
+        return self.op('FULLY_CONNECTED', x, weights, -1 if bias is None else self.part.constant(bias), width=len(w),
+                       keepNumDims=True, asymmetricQuantizeInputs=self.precision == 'int8')
+
+    def conv1d(self, x, at):
+        return self.product(x, self.get(at + '/w')[0].T, at + '/w', self.get(at + '/b'))
+
+    def norm(self, x, at):
+        d = self.op('SUB', x, self._mean(x))
+        y = self.op('MUL', d, self.op('RSQRT', self.op('ADD', self._mean(self.op('MUL', d, d)), self.part.number(1e-5))))
+        return self.op('ADD', self.op('MUL', y, self.part.constant(self.get(at + '/g'))), self.part.constant(self.get(at + '/b')))
+
+    def _mean(self, x):
+        return self.op('MEAN', x, self.part.constant(np.array([1], np.int32)), width=1, options='ReducerOptions', keepDims=True)
+
+    def after(self, x, a, h):
+        """What is behind a layer's attention: its output a [rows, n_embd] into the stream x, then the mlp."""
+        x = self.op('ADD', x, self.conv1d(a, h + '/attn/c_proj'))
+        m = self.op('GELU', self.conv1d(self.norm(x, h + '/ln_2'), h + '/mlp/c_fc'), approximate=True)
+        return self.op('ADD', x, self.conv1d(m, h + '/mlp/c_proj'))
+
+
+def write(path, hparams, get, *, precision='int8', of=''):
+    """Write the model for Engine. get(name): the array of the checkpoint's variable model/<name>, float32.
+
+    precision: int8 or float32, of the weights. of: what tells these weights from others; Engine gives it back.
+    """
+    model = _Model()
+    for i in range(hparams.n_layer + 1):
+        part = _Part(model)
+        writer = _Writer(part, get, precision)
+        x = part.input('x', hparams.n_embd)
+        if i > 0:
+            x = writer.after(x, part.input('a', hparams.n_embd), f'h{i - 1}')
+        if i < hparams.n_layer:
+            if i > 0:
+                part.output(x, 'x_out')
+            part.output(writer.conv1d(writer.norm(x, f'h{i}/ln_1'), f'h{i}/attn/c_attn'), 'qkv')
+        else:
+            part.output(writer.product(writer.norm(x, 'ln_f'), get('wte'), 'wte'), 'logits')
+            part.constant(get('wpe'), 'wpe')
+            about = {'format': FORMAT, 'of': of, 'precision': precision, 'hparams': asdict(hparams)}
+            part.constant(np.frombuffer(json.dumps(about).encode(), np.uint8), 'about')
+    model.save(path)
+
+
+# ---- file -> logits
+
+class Engine:
+    """A conversation's model and memory: keys and values of the first `length` positions. To forget positions from the end, lower `length`.
+
+    hparams: the sizes; precision and of: as they were written. threads: by default all cores.
+    Raises ValueError when there is no file, or one of another FORMAT.
+    """
+
+    def __init__(self, path, threads=None):
+        with _silent():
+            self._model = _library('_pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
+                path, 1, [], [], False, False, threads or os.cpu_count(), False)     # 1: LiteRT's own operators, by XNNPACK where it has them
+        self._last = self._model.NumSubgraphs() - 1
+        self._names = [{self._model.TensorName(i, part): i for i in range(self._model.NumTensors(part))} for part in range(self._last + 1)]
+        about = json.loads(self._constant('about').tobytes()) if 'about' in self._names[self._last] else {}
+        if about.get('format') != FORMAT:
+            raise ValueError(f'{path} is not of format {FORMAT}')
+        self.hparams, self.precision, self.of = SimpleNamespace(**about['hparams']), about['precision'], about['of']
+        self._wte, self._wpe = self._constant('wte'), self._constant('wpe')
+        self._scales = self._model.TensorQuantizationParameters(self._names[self._last]['wte'], self._last)[0]     # [n_vocab], or none
+        for part in range(self._last + 1):
+            self._model.AllocateTensors(part)
+        _let_go(self._constant('h0/attn/c_attn/w', part=0), self._wte)      # XNNPACK has them in an order of its own, in memory of its own
+        self._rows = [1] * (self._last + 1)
+        h = self.hparams
+        self._cache = np.zeros([h.n_layer, 2, h.n_head, h.n_ctx, h.n_embd // h.n_head], np.float32)
+        self._types = np.full(h.n_ctx + 1, -1)          # [i + 1]: the token type at position i; -1: none
+        self.length = 0
+
+    def _constant(self, name, part=-1):
+        """A tensor of a part, the last unless told, where it lies in the file, which is mapped into memory."""
+        part %= len(self._names)
+        return self._model.tensor(self._model, self._names[part][name], part)
+
+    def read(self, ids, every=False):
+        """Put ids [n] behind what there is -> the logits of what follows, [n_vocab] float32; with `every`, of what follows each id, [n, n_vocab].
+
+        Raises ValueError when n is 0 or they do not fit into n_ctx.
+        """
+        ids = np.asarray(ids, np.int64)
+        if not 0 < len(ids) <= self.hparams.n_ctx - self.length:
+            raise ValueError(f'{len(ids)} tokens behind {self.length}: 1 to {self.hparams.n_ctx - self.length} fit into n_ctx {self.hparams.n_ctx}')
+        found = []
+        for start in range(0, len(ids), ROWS):
+            x, a = self._layers(ids[start:start + ROWS])
+            if every:
+                found.append(self._run(self._last, x=x, a=a)['logits'])
+        return np.concatenate(found) if every else self._run(self._last, x=x[-1:], a=a[-1:])['logits'][0]
+
+    def _layers(self, ids):
+        """ids [rows] -> the stream x and the attention a of the last layer, [rows, n_embd] each."""
+        x = self._embed(ids) + self._wpe[self.length:self.length + len(ids)]
+        if self.hparams.type_tokens:
+            x += self._embed_types(ids)
+        qkv = self._run(0, x=x)['qkv']
+        for layer in range(self.hparams.n_layer):
+            a = self._attn(qkv, self._cache[layer])
+            if layer + 1 < self.hparams.n_layer:
+                x, qkv = self._run(layer + 1, x=x, a=a).values()
+        self.length += len(ids)
+        return x, a
+
+    def _embed(self, ids):
+        rows = self._wte[ids]
+        return rows * self._scales[ids, None] if len(self._scales) else rows
+
+    def _embed_types(self, ids):
+        """The embedding of the latest type token at or before each position (model.token_types), [rows, n_embd]."""
+        types = self._types[self.length:self.length + len(ids) + 1]
+        for i, token in enumerate(ids):
+            types[i + 1] = token if token in self.hparams.type_tokens else types[i]
+        return np.where(types[1:, None] >= 0, self._embed(types[1:]), np.float32(0))
+
+    def _attn(self, qkv, cache):
+        """Masked attention (model.look) of qkv [rows, 3 * n_embd] over cache [2, head, n_ctx, features], which it extends -> [rows, n_embd]."""
+        rows, n_head = len(qkv), self.hparams.n_head
+        everything = self.length + rows
+        q, k, v = qkv.reshape(rows, 3, n_head, -1).transpose(1, 2, 0, 3)                             # [head, rows, features] each
+        keys, values = cache[:, :, :everything]
+        keys[:, self.length:], values[:, self.length:] = k, v
+        w = q / np.float32(math.sqrt(q.shape[-1])) @ keys.swapaxes(1, 2)                              # [head, rows, all]
+        w[:, :, self.length:] += _future(rows)
+        w -= w.max(axis=-1, keepdims=True)
+        np.exp(w, out=w)
+        return (w @ values / w.sum(axis=-1, keepdims=True)).swapaxes(0, 1).reshape(rows, -1)
+
+    def _run(self, part, **inputs):
+        """A part of the model: {name: [rows, width]} -> the same."""
+        names, model = self._names[part], self._model
+        rows = len(inputs['x'])
+        if rows != self._rows[part]:
+            for name in inputs:
+                model.ResizeInputTensor(names[name], np.array([rows, self.hparams.n_embd], np.int32), False, part)
+            model.AllocateTensors(part)
+            self._rows[part] = rows
+        for name, value in inputs.items():
+            model.SetTensor(names[name], value, part)
+        model.Invoke(part)
+        return {name: model.GetTensor(names[name], part) for name in ('x_out', 'qkv', 'logits') if name in names}
+
+
+def _let_go(first, last):
+    """Take a mapped file out of memory from one array to another: what is read again comes from the file again."""
+    if os.name == 'posix':
+        start, end = (address // mmap.PAGESIZE * mmap.PAGESIZE for address in (first.ctypes.data, last.ctypes.data + last.nbytes))
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
+
+@functools.lru_cache(ROWS)
+def _future(rows):
+    """[rows, rows]: -1e10 where the column comes after the row, else 0."""
+    return np.triu(np.full([rows, rows], -1e10, np.float32), 1)
+
+
+@contextlib.contextmanager
+def _silent():
+    """LiteRT tells standard error that it has made its delegate; nobody needs to know."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, 'w') as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def engine(path, of, source, *, precision='int8', threads=None):
+    """The Engine at `path`, if that was made of these weights; else it is made first. source() -> (hparams, get), as `write` takes them."""
+    with contextlib.suppress(ValueError):
+        found = Engine(path, threads)
+        if (found.of, found.precision) == (of, precision):
+            return found
+    write(path, *source(), precision=precision, of=of)
+    return Engine(path, threads)
