@@ -31,6 +31,13 @@ def parse_arguments():
     add('--temperature', type=console.nonnegative_float, default=0.95, metavar='T', help='below 1: more predictable, above: wilder; 0: always the likeliest')
     add('--top_k', type=console.count, default=40, metavar='K', help='draw from the K likeliest tokens; 0: off')
     add('--top_p', type=console.fraction, default=0.9, metavar='P', help='draw from the likeliest tokens that reach this probability; 0: off')
+    add('--min_p', type=console.fraction, default=0.0, metavar='P', help='only tokens at least P times as likely as the likeliest; 0: off')
+    add('--typical_p', type=console.fraction, default=1.0, metavar='P', help='only the most typical tokens that reach this probability; 0 and 1: off')
+    add('--repetition_penalty', type=float, default=1.0, metavar='R', help='above 1, what was said becomes less likely; 1: off')
+    add('--frequency_penalty', type=float, default=0.0, metavar='F', help="from a token's logit for each time that the reply has it, -2 to 2")
+    add('--presence_penalty', type=float, default=0.0, metavar='F', help="from a token's logit once the reply has it, -2 to 2")
+    add('--no_repeat_ngram_size', type=console.count, default=0, metavar='N', help='no run of N tokens comes twice; 0: off')
+    add('--min_length', type=console.count, default=0, metavar='TOKENS', help='of a reply, at least, in styles that end turns with a token')
     add('--length', type=console.positive_int, metavar='TOKENS', help='of a reply, at most; default: 100, or a quarter of n_ctx')
     add('--max_turns', type=console.count, default=0, metavar='N', help='turns that the model sees, at most; 0: all that fit')
     add('--seed', type=int, help='the same one and the same words give the same replies; default: another every time')
@@ -43,7 +50,7 @@ def parse_arguments():
 
 def open_session(args, place):
     """The ChatSession that the flags ask for, with the weights at `place`."""
-    from src import chat, checkpoint, dialogue, encoder, sample
+    from src import chat, checkpoint, dialogue, encoder, logits, sample
     folder = files.folder_of(place)
     enc = encoder.get_encoder(folder)
     hparams, params = checkpoint.load(place, args.models_dir)
@@ -59,8 +66,7 @@ def open_session(args, place):
             print(f'({name} is not in the training data: {", ".join(known["speakers"][:10])} are)')
     return chat.ChatSession(
         sample.Generator(hparams, params), enc, style, me=me, answerer=answerer, last_time=known.get('last_time'),
-        temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, length=args.length,
-        max_turns=args.max_turns, seed=args.seed)
+        length=args.length, max_turns=args.max_turns, seed=args.seed, **{name: getattr(args, name) for name in logits.Settings._fields})
 
 
 def ask(prompt):

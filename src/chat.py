@@ -15,6 +15,7 @@ import numpy as np
 from . import sample
 from .console import UsageError, UserError
 from .dialogue import MarkedStyle, Turn
+from .logits import Settings, check_settings
 
 STRIDE = 4                                              # tokens made between two looks at whether the turn has ended
 ATTEMPTS = 4                                            # at a reply that is not empty
@@ -28,7 +29,7 @@ class ChatSession:
     the model sees."""
 
     def __init__(self, generator, enc, style, *, me=None, answerer=None, temperature=0.95, top_k=40, top_p=0.9, length=None, max_turns=0,
-                 seed=None, last_time=None):
+                 seed=None, last_time=None, **settings):
         """generator: sample.Generator; style: dialogue.Style. length: tokens of a turn at most, for which room is kept;
         None: 100, or a quarter of n_ctx where that is less. max_turns: turns that the model sees at most; 0: all that fit.
         seed: the same one and the same words give the same replies. last_time: of the newest message in the training data, in
@@ -36,7 +37,8 @@ class ChatSession:
         """
         n_ctx = generator.hparams.n_ctx
         length = min(100, n_ctx // 4) if length is None else length
-        sample.check_settings(temperature, top_k, top_p, length)
+        settings = Settings(temperature, top_k, top_p, **settings)
+        check_settings(length=length, **settings._asdict())
         if length > n_ctx // 2:
             raise UsageError(f'--length {length} leaves no room for the conversation: this model sees {n_ctx} tokens, so at most {n_ctx // 2}.')
         if me is not None and me == answerer:
@@ -47,13 +49,13 @@ class ChatSession:
                             'choose another --style, or train the model on text in this one.')
         self.generator, self.enc, self.style = generator, enc, style
         self.me, self.answerer, self.length, self.max_turns = me, answerer, length, max_turns
-        self.settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p}
+        self.settings = settings
         self.turns, self._ids = [], []                  # _ids[i]: the tokens of turns[i]
         self.first = 0
         self.cut = 0                                    # tokens that the newest turn lost because it alone fills the context
         self._stops = style.stop_ids(enc)
         self._start = int(time.time() * 1000) if last_time is None else last_time + DAY
-        self._draw = sample.Draw(seed, 1)
+        self._draw = sample.Draw(seed)
         self._random = np.random.default_rng(seed)      # of who speaks, where the model does not say
         self._cache, self._cached = sample.Cache(generator.hparams, 1), []
 
@@ -172,7 +174,7 @@ class ChatSession:
             if ends is not None:
                 ids, over = ids[:ends], True
             body += decoder.push(ids)
-            over = over or made >= self.length or self._cache.length >= self.generator.hparams.n_ctx
+            over = over or made >= self.length or self._cache.lengths[0] >= self.generator.hparams.n_ctx
             if over:
                 body += decoder.finish()
             end = self.style.end_of_turn(body)
@@ -183,7 +185,7 @@ class ChatSession:
 
     def _decode(self, last, steps):
         """Up to `steps` new tokens behind `last`, which comes into the cache."""
-        ids = self.generator.decode(self._cache, [last], self._draw, steps, stop=next(iter(self._stops), -1), **self.settings)[0].tolist()
+        ids = self.generator.decode(self._cache, [last], [self._draw], steps, self.settings, stops=sorted(self._stops) or [-1])[0].tolist()
         self._cached += [last] + ids[:-1]
         return ids
 
@@ -194,6 +196,6 @@ class ChatSession:
             if held != wanted:
                 break
             same += 1
-        self._cache.length = same
+        self._cache.lengths[0] = same
         self.generator.prefill(self._cache, [ids[same:]])
         self._cached = list(ids)

@@ -18,7 +18,8 @@ FORMATS = ('txt', 'json', 'html')
 
 
 def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=None, temperature=1, top_k=0, top_p=1,
-                 models_dir='models', run_name=None, checkpoint_dir='checkpoint', with_=None, topic=None, format='txt', plain=False, verbose=False):
+                 models_dir='models', run_name=None, checkpoint_dir='checkpoint', with_=None, topic=None, format='txt', plain=False,
+                 min_p=0, typical_p=1, repetition_penalty=1, frequency_penalty=0, presence_penalty=0, no_repeat_ngram_size=0, verbose=False):
     """Write texts out of nothing, or, with a model of conversations, whole conversations among the people it knows.
 
     Args:
@@ -37,13 +38,19 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
         topic: the first message of each conversation.
         format: of conversations: txt, json or html.
         plain: write text as it comes, also with a model of conversations.
+        min_p: only tokens at least so many times as likely as the likeliest; 0: off.
+        typical_p: only the most typical tokens that reach this probability (locally typical sampling); 0 and 1: off.
+        repetition_penalty: above 1, what was said becomes less likely; 1: off.
+        frequency_penalty: taken from a token's logit for each time it was made, -2 to 2; 0: off.
+        presence_penalty: taken from a token's logit once it was made, -2 to 2; 0: off.
+        no_repeat_ngram_size: no run of so many tokens comes twice; 0: off.
         verbose: show TensorFlow's own messages.
     """
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
     if format not in FORMATS:
         raise UsageError(f'--format {format} is out of range: it takes {", ".join(FORMATS)}.')
     console.import_tensorflow(verbose)
-    from src import checkpoint, dialogue, encoder, sample
+    from src import checkpoint, dialogue, encoder, logits, sample
     folder = files.folder_of(place)
     known = checkpoint.read_dialogue(folder)
     if known is None and (with_ is not None or topic is not None or format != 'txt'):
@@ -51,9 +58,10 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
     hparams, params = checkpoint.load(place, models_dir)
     enc = encoder.get_encoder(folder)
     length = hparams.n_ctx if length is None else length
-    sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples, seed)
+    settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'min_p': min_p, 'typical_p': typical_p, 'repetition_penalty': repetition_penalty,
+                'frequency_penalty': frequency_penalty, 'presence_penalty': presence_penalty, 'no_repeat_ngram_size': no_repeat_ngram_size}
+    logits.check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
     seed = sample.fresh_seed() if seed is None else seed
-    settings = {'temperature': temperature, 'top_k': int(top_k), 'top_p': top_p}
     if known and not plain:
         return write_conversations(sample.Generator(hparams, params), enc, known, with_, topic, format, nsamples, length, seed, settings)
     start = (dialogue.style_of(known).begin_ids(enc) or [0])[0]

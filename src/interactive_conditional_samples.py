@@ -14,7 +14,8 @@ from src import console, files                                           # noqa:
 
 
 def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, length=None, temperature=1, top_k=0, top_p=1,
-                   models_dir='models', run_name=None, checkpoint_dir='checkpoint', verbose=False):
+                   models_dir='models', run_name=None, checkpoint_dir='checkpoint',
+                   min_p=0, typical_p=1, repetition_penalty=1, frequency_penalty=0, presence_penalty=0, no_repeat_ngram_size=0, verbose=False):
     """Continue the texts that you type, or that come from a pipe.
 
     Args:
@@ -29,16 +30,24 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
         models_dir: the folder of the models.
         run_name: a run of train.py, instead of a model.
         checkpoint_dir: the folder of the runs.
+        min_p: only tokens at least so many times as likely as the likeliest; 0: off.
+        typical_p: only the most typical tokens that reach this probability (locally typical sampling); 0 and 1: off.
+        repetition_penalty: above 1, what was said becomes less likely; 1: off.
+        frequency_penalty: taken from a token's logit for each time it was made, -2 to 2; 0: off.
+        presence_penalty: taken from a token's logit once it was made, -2 to 2; 0: off.
+        no_repeat_ngram_size: no run of so many tokens comes twice; 0: off.
         verbose: show TensorFlow's own messages.
     """
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
     console.import_tensorflow(verbose)
-    from src import checkpoint, dialogue, encoder, sample
+    from src import checkpoint, dialogue, encoder, logits, sample
     hparams, params = checkpoint.load(place, models_dir)
     folder = files.folder_of(place)
     enc, style = encoder.get_encoder(folder), dialogue.style_of(checkpoint.read_dialogue(folder))
     length = hparams.n_ctx // 2 if length is None else length
-    sample.check_settings(temperature, top_k, top_p, length, batch_size, nsamples, seed)
+    settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'min_p': min_p, 'typical_p': typical_p, 'repetition_penalty': repetition_penalty,
+                'frequency_penalty': frequency_penalty, 'presence_penalty': presence_penalty, 'no_repeat_ngram_size': no_repeat_ngram_size}
+    logits.check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
     if nsamples % batch_size:
         raise console.UsageError(f'--nsamples {nsamples} is no multiple of --batch_size {batch_size}.')
     seed = sample.fresh_seed() if seed is None else seed
@@ -50,7 +59,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
         context = style.prompt_ids(enc, prompt)[-hparams.n_ctx:]
         for first in range(0, nsamples, batch_size):
             out = sample.sample_sequence(hparams, params, length=length, context=[context] * batch_size, batch_size=batch_size,
-                                         temperature=temperature, top_k=top_k, top_p=top_p, seed=[seed, number, first])
+                                         seed=[seed, number, first], **settings)
             for i, ids in enumerate(out[:, len(context):], first + 1):
                 print('=' * 40 + f' SAMPLE {i} ' + '=' * 40)
                 print(enc.decode(ids))

@@ -1,93 +1,22 @@
-"""Logits -> tokens: the filters, the compiled step, and sample_sequence.
+"""Logits -> tokens in bulk: the compiled step, the cache, and sample_sequence.
 
-    logits / temperature -> top_k_logits -> top_p_logits -> pick            one token
     Generator.prefill: what was said, in one pass -> Cache
-    Generator.decode: a token at a time, each from the one before           -> ids
+    Generator.decode: a token at a time, each from the one before, chosen by logits.choose -> ids
+    stream: a context, continued             Batch: sequences that come and go, each with its own context, settings and length
 
 One random number a token and row comes from NumPy, seeded by (seed, row): the same seed gives the same text, on any device
-and whatever else is in the batch. The cache is static, [batch, n_layer, 2, n_head, n_ctx, features], and written in place, so a
-token costs the same at every length, and each program is compiled once per batch size: settings are arguments, not constants.
+and whatever else is in the batch. The cache is static, [batch, n_layer, 2, n_head, n_ctx, features], and written in place; it is read
+no further than it is filled. Each program is compiled once per batch size: settings are arguments, not constants.
 """
-import numbers
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
 from . import model
-from .console import UsageError
+from .logits import Past, Settings, append, by_row, check_settings, choose
 
-REMOVED = -1e10                                         # the logit of a token that a filter took out, as in the original
 STEPS = 32                                              # tokens that one call of the compiled loop makes at most
-
-
-# ---- filters: logits [batch, n_vocab] -> the same, unwanted tokens at REMOVED
-
-def largest_threshold(logits, enough, wanted=True):
-    """The largest t in each row, [batch, 1], such that enough(logits >= t) [batch, 1] is true; `enough` must stay true for smaller t.
-
-    Halves the interval of float32 bit patterns, which are ordered as the numbers are, 32 times: exact, and without a sort.
-    wanted: a scalar; where it is false, nothing is searched and the result is the smallest logit.
-    """
-    bits = tf.bitcast(tf.cast(logits, tf.float32), tf.int32)
-    keys = tf.where(bits < 0, tf.bitwise.bitwise_xor(bits, 0x7fffffff), bits)          # negative floats count backwards
-
-    def halve(i, low, high):
-        middle = (tf.bitwise.right_shift(low, 1) + tf.bitwise.right_shift(high, 1)
-                  + tf.bitwise.bitwise_and(tf.bitwise.bitwise_or(low, high), 1))       # the mean, rounded up, without overflow
-        holds = enough(keys >= middle)
-        return i + 1, tf.where(holds, middle, low), tf.where(holds, high, middle - 1)
-
-    ends = tf.reduce_min(keys, axis=-1, keepdims=True), tf.reduce_max(keys, axis=-1, keepdims=True)
-    rounds = tf.where(wanted, 32, 0)
-    _, found, _ = tf.while_loop(lambda i, *_: i < rounds, halve, (0, *ends))
-    return tf.bitcast(tf.where(found < 0, tf.bitwise.bitwise_xor(found, 0x7fffffff), found), tf.float32)
-
-
-def top_k_logits(logits, k):
-    """Keep the k most likely tokens (Fan et al. 2018, arXiv:1805.04833), and those as likely as the last of them; 0: all."""
-    k = tf.convert_to_tensor(k, tf.int32)
-    least = largest_threshold(logits, lambda kept: tf.reduce_sum(tf.cast(kept, tf.int32), -1, keepdims=True) >= k, k > 0)
-    return tf.where(logits >= least, logits, REMOVED)
-
-
-def top_p_logits(logits, p):
-    """Keep the smallest set of most likely tokens whose probabilities reach p, the one that crosses p included; 0 and 1: all.
-
-    Nucleus sampling: Holtzman et al. 2019, arXiv:1904.09751, section 3.1.
-    """
-    p = tf.convert_to_tensor(p, tf.float32)
-    probabilities = tf.nn.softmax(logits)
-    least = largest_threshold(logits, lambda kept: tf.reduce_sum(tf.where(kept, probabilities, 0.), -1, keepdims=True) >= p,
-                              (p > 0) & (p < 1))
-    return tf.where(logits >= least, logits, REMOVED)
-
-
-def pick(logits, uniform):
-    """Draw a token of each row by inverting the cumulative distribution. uniform [batch], in [0, 1) -> ids [batch] int32."""
-    likely = tf.where(logits > REMOVED / 2, tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True)), 0.)
-    cumulative = tf.cumsum(likely, axis=-1)
-    total = tf.reduce_max(cumulative, axis=-1, keepdims=True)
-    reached = (cumulative >= tf.minimum(uniform[:, None] * total, total)) & (likely > 0)
-    return tf.argmax(tf.cast(reached, tf.int32), axis=-1, output_type=tf.int32)
-
-
-def choose(logits, uniform, temperature, top_k, top_p):
-    """The next token of each row, [batch] int32: the most likely one at temperature 0, else drawn from what the filters leave."""
-    drawn = pick(top_p_logits(top_k_logits(logits / tf.maximum(temperature, 1e-6), top_k), top_p), uniform)
-    return tf.where(temperature > 0, drawn, tf.argmax(logits, axis=-1, output_type=tf.int32))
-
-
-def check_settings(temperature=1, top_k=0, top_p=1, length=1, batch_size=1, nsamples=1, seed=None):
-    """Raise UsageError for a sampling setting that cannot be."""
-    for name, value, fits, needs in (('temperature', temperature, lambda v: 0 <= v < float('inf'), 'a number from 0 (greedy) up'),
-                                     ('top_k', top_k, lambda v: v >= 0 and v % 1 == 0, 'a whole number from 0 (off) up'),
-                                     ('top_p', top_p, lambda v: 0 <= v <= 1, 'a number from 0 to 1 (both: off)'),
-                                     ('length', length, lambda v: v >= 1 and v % 1 == 0, 'a whole number of tokens from 1 up'),
-                                     ('batch_size', batch_size, lambda v: v >= 1 and v % 1 == 0, 'a whole number from 1 up'),
-                                     ('nsamples', nsamples, lambda v: v >= 0 and v % 1 == 0, 'a whole number from 0 up'),
-                                     ('seed', 0 if seed is None else seed, lambda v: v % 1 == 0, 'a whole number')):
-        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not fits(value):
-            raise UsageError(f'--{name} {value} is out of range: it takes {needs}.')
 
 
 def fresh_seed():
@@ -95,27 +24,28 @@ def fresh_seed():
     return int(np.random.SeedSequence().entropy % 2 ** 31)
 
 
-# ---- the compiled programs
-
 class Cache:
-    """Keys and values of the first `length` positions. To forget positions from the end, lower `length`."""
+    """Keys and values of what each row has read: the first lengths[row] of ids[row]. To forget positions from the end, lower that."""
 
     def __init__(self, hparams, batch_size):
         self.values = tf.zeros([batch_size, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head])
-        self.length = 0
-        self._hparams = hparams
-        self._types = np.full([batch_size, hparams.n_ctx + 1], -1, np.int32)    # [:, i + 1]: the token type at position i
+        self.ids = np.zeros([batch_size, hparams.n_ctx], np.int32)
+        self.lengths = np.zeros(batch_size, np.int32)
+        self.prompts = np.zeros(batch_size, np.int32)   # where in ids the generated ones begin
+        self._types = hparams.type_tokens
 
-    @property
-    def speaker(self):
-        """The token type of the last position, [batch]; -1: none."""
-        return self._types[:, self.length]
+    def speakers(self, rows=slice(None)):
+        """The token type of the last position of each row, [rows] int32; -1: none (model.token_types)."""
+        ids = self.ids[rows]
+        marks = np.isin(ids, self._types) & (np.arange(ids.shape[1]) < self.lengths[rows, None])
+        latest = ids.shape[1] - 1 - marks[:, ::-1].argmax(axis=1)
+        return np.where(marks.any(axis=1), ids[np.arange(len(ids)), latest], -1).astype(np.int32)
 
-    def grow(self, X):
-        """The tokens X [batch, n] have come into `values`."""
-        if self._hparams.type_tokens and X.shape[1]:
-            self._types[:, self.length + 1:self.length + 1 + X.shape[1]] = model.token_types(self._hparams, tf.constant(X), tf.constant(self.speaker))
-        self.length += X.shape[1]
+    def grow(self, X, rows=slice(None)):
+        """The tokens X [rows, n] have come into `values`."""
+        for row, new in zip(np.arange(len(self.ids))[rows], X):
+            self.ids[row, self.lengths[row]:self.lengths[row] + len(new)] = new
+        self.lengths[rows] += np.shape(X)[1]
 
 
 class Generator:
@@ -136,79 +66,159 @@ class Generator:
         rest = self.hparams.n_ctx - length - tf.shape(X)[1]
         return tf.concat([past, present, tf.zeros_like(values[..., :rest, :])], axis=-2)
 
-    def _decode_steps(self, last, values, length, speaker, uniforms, steps, temperature, top_k, top_p, stop):
-        """`steps` tokens behind `last` [batch], or fewer when all rows have just made `stop`. -> ids [batch, STEPS], made, values."""
+    def _decode_steps(self, last, values, speaker, past, uniforms, steps, settings, bias, stops, done):
+        """`steps` tokens behind `last` [batch], or fewer when each row is done or has made one of its stops [batch, stops].
+        -> ids [batch, STEPS], made, values."""
 
-        def step(i, last, speaker, values, ids):
-            out = model.model(self.hparams, self.params, last[:, None], values, length + i, speaker)
+        def step(i, last, speaker, values, past, done, ids):
+            out = model.model(self.hparams, self.params, last[:, None], values, past.length - 1, speaker)
             if self.hparams.type_tokens:
                 speaker = model.token_types(self.hparams, last[:, None], speaker)[:, 0]
-            last = choose(out['logits'][:, 0], uniforms[:, i], temperature, top_k, top_p)
-            return i + 1, last, speaker, out['present'], tf.where(tf.range(STEPS) == i, last[:, None], ids)
+            last = choose(out['logits'][:, 0], uniforms[:, i], settings, past, bias, stops)
+            done |= tf.reduce_any(last[:, None] == stops, axis=-1)
+            return i + 1, last, speaker, out['present'], append(past, last), done, tf.where(tf.range(STEPS) == i, last[:, None], ids)
 
-        made, _, _, values, ids = tf.while_loop(
-            lambda i, last, *_: (i < steps) & ((i == 0) | tf.reduce_any(last != stop)),
-            step, (0, last, speaker, values, tf.zeros([last.shape[0], STEPS], tf.int32)))
+        made, _, _, values, _, _, ids = tf.while_loop(
+            lambda i, last, speaker, values, past, done, ids: (i < steps) & ((i == 0) | ~tf.reduce_all(done)),
+            step, (0, last, speaker, values, past, done, tf.zeros([last.shape[0], STEPS], tf.int32)))
         return ids, made, values
 
-    def prefill(self, cache, X):
-        """Put the tokens X [batch, n] behind what is in the cache."""
+    def prefill(self, cache, X, row=None):
+        """Put the tokens X [batch, n] behind what is in the cache, which is as much in each row; or [1, n] behind what is in that row."""
         X = np.asarray(X, np.int32)
+        rows = slice(None) if row is None else slice(row, row + 1)
         if X.shape[1]:
-            cache.values = self._prefill(X, cache.values, cache.length, cache.speaker)
-            cache.grow(X)
+            values = self._prefill(X, cache.values[rows], cache.lengths[rows][0], cache.speakers(rows))
+            cache.values = values if row is None else tf.concat([cache.values[:row], values, cache.values[row + 1:]], axis=0)
+            cache.grow(X, rows)
+        cache.prompts[rows] = cache.lengths[rows] + 1
 
-    def decode(self, cache, last, draw, steps, *, temperature=1, top_k=0, top_p=1, stop=-1):
+    def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None):
         """Up to `steps` (at most STEPS, and what the cache has room for) new tokens behind `last` [batch], which is not yet in the cache.
 
-        draw: a Draw. Returns ids [batch, made]. The cache then holds `last` and all of them but the newest.
+        draws: a Draw for each row. settings: logits.Settings, or one for each row. stops: ids, of all rows or [batch, stops]; when each
+        row has made one, it is enough. bias: [n_vocab] or [batch, n_vocab], added to the logits. active: [batch] bool, rows that count.
+        Returns ids [batch, made]. The cache then holds `last` and all of them but the newest, in the active rows.
         """
-        steps = min(steps, STEPS, self.hparams.n_ctx - cache.length)
+        batch, n_ctx = cache.ids.shape
+        active = np.ones(batch, bool) if active is None else active
+        steps = min(steps, STEPS, n_ctx - cache.lengths[active].max())
+        uniforms = np.zeros([batch, STEPS], np.float32)
+        for row in np.flatnonzero(active):
+            uniforms[row, :steps] = draws[row](steps)
+        lengths = np.where(active, cache.lengths, 0)
+        history = cache.ids.copy()
+        history[np.arange(batch), lengths] = last
+        past = Past(tf.constant(history), tf.constant(lengths + 1), tf.constant(cache.prompts))
         ids, made, cache.values = self._decode(
-            tf.constant(last, tf.int32), cache.values, tf.constant(cache.length), tf.constant(cache.speaker), tf.constant(draw(steps)), tf.constant(steps),
-            tf.constant(temperature, tf.float32), tf.constant(min(top_k, self.hparams.n_vocab), tf.int32), tf.constant(top_p, tf.float32), tf.constant(stop))
+            tf.constant(last, tf.int32), cache.values, tf.constant(cache.speakers()), past, tf.constant(uniforms), tf.constant(steps, tf.int32),
+            by_row([settings] * batch if isinstance(settings, Settings) else settings),
+            tf.zeros(self.hparams.n_vocab) if bias is None else tf.constant(bias, tf.float32),
+            tf.constant(np.broadcast_to(np.asarray(stops, np.int32), [batch, np.shape(stops)[-1]])), tf.constant(~active))
         ids = ids.numpy()[:, :int(made)]
-        cache.grow(np.concatenate([np.reshape(last, [-1, 1]), ids[:, :-1]], axis=1).astype(np.int32))
+        cache.grow(np.concatenate([np.reshape(last, [-1, 1]), ids[:, :-1]], axis=1)[active].astype(np.int32), active)
         return ids
 
 
 class Draw:
-    """The random numbers of a batch: row r's come from NumPy's generator seeded with (seed, r).
+    """Random numbers of a row: NumPy's generator seeded with seed (a whole number, or a list of them; None: random) and row."""
 
-    seed: a whole number, or a list of them; None: random.
-    """
-
-    def __init__(self, seed, batch_size):
-        seeds = [abs(int(s)) for s in np.ravel(fresh_seed() if seed is None else seed)]
-        self._rows = [np.random.default_rng([*seeds, row]) for row in range(batch_size)]
+    def __init__(self, seed, row=0):
+        self._random = np.random.default_rng([*(abs(int(s)) for s in np.ravel(fresh_seed() if seed is None else seed)), row])
 
     def __call__(self, steps):
-        """[batch, STEPS] float32 in [0, 1), of which `steps` are used up."""
-        drawn = np.zeros([len(self._rows), STEPS], np.float32)
-        drawn[:, :steps] = [row.random(steps, np.float32) for row in self._rows]
-        return drawn
+        """[steps] float32 in [0, 1)."""
+        return self._random.random(steps, np.float32)
 
 
-def stream(generator, context, *, length, temperature=1, top_k=0, top_p=1, seed=None, steps=STEPS):
+def stream(generator, context, settings=Settings(), *, length, seed=None, steps=STEPS):
     """Yield `length` new tokens behind context [batch, n >= 1] in arrays [batch, at most `steps`].
 
     Beyond n_ctx the window slides: the newer half of what it held is read anew, and generation goes on.
     """
-    check_settings(temperature, top_k, top_p, length)
+    check_settings(length=length, **settings._asdict())
     n_ctx = generator.hparams.n_ctx
     window = np.asarray(context, np.int32)[:, -n_ctx:]
-    draw = Draw(seed, len(window))
-    cache = None
+    draws = [Draw(seed, row) for row in range(len(window))]
+    prompt, cache = window.shape[1], None
     while length > 0:
-        if cache is None or cache.length == n_ctx:
+        if cache is None or cache.lengths[0] == n_ctx:
             if cache is not None:
+                prompt -= window.shape[1] - max(1, n_ctx // 2)
                 window = window[:, -max(1, n_ctx // 2):]
             cache = Cache(generator.hparams, len(window))
             generator.prefill(cache, window[:, :-1])
-        ids = generator.decode(cache, window[:, -1], draw, min(length, steps), temperature=temperature, top_k=top_k, top_p=top_p)
+            cache.prompts[:] = prompt
+        ids = generator.decode(cache, window[:, -1], draws, min(length, steps), settings)
         window = np.concatenate([window, ids], axis=1)
         length -= ids.shape[1]
         yield ids
+
+
+@dataclass
+class Sequence:
+    """One in a Batch: what it goes on from and how. `made` grows; `over` tells that there will be no more."""
+    context: list                                       # token ids, at least one
+    length: int                                         # new tokens at most; with the context no more than n_ctx + 1
+    settings: Settings = Settings()
+    stops: tuple = ()                                   # ids, up to Batch.STOPS: the first of them that is made ends it
+    seed: int | None = None
+    made: list = field(default_factory=list)
+    over: bool = False
+
+
+class Batch:
+    """Up to `size` sequences that are generated together, each with its own context, settings, seed and length. Those that are over leave,
+    others enter in their place between two steps, and none changes what another gets (Yu et al. 2022, "Orca", section 3.2)."""
+    STOPS = 4
+
+    def __init__(self, generator, size):
+        self.generator = generator
+        self.rows = [None] * size                       # of Sequence
+        self._draws = [None] * size
+        self._cache = Cache(generator.hparams, size)
+
+    def enter(self, sequence):
+        """Read the sequence's context into a free row. Returns whether there was one."""
+        n_ctx = self.generator.hparams.n_ctx
+        if not sequence.context or len(sequence.context) + sequence.length > n_ctx + 1 or len(sequence.stops) > self.STOPS:
+            raise ValueError(f'a sequence needs a context, which with {sequence.length} new tokens is no longer than {n_ctx + 1}, and {self.STOPS} stops at most')
+        check_settings(length=sequence.length, **sequence.settings._asdict())
+        if None not in self.rows:
+            return False
+        row = self.rows.index(None)
+        self.rows[row], self._draws[row] = sequence, Draw(sequence.seed)
+        self._cache.lengths[row] = 0
+        self.generator.prefill(self._cache, [sequence.context[:-1]], row)
+        return True
+
+    def leave(self, sequence):
+        """Free the row of a sequence, over or not."""
+        self.rows = [None if other is sequence else other for other in self.rows]
+
+    def step(self, steps):
+        """Up to `steps` more tokens, at most STEPS, for each sequence. Returns [(sequence, its new ids)]; those that are over have left."""
+        there = [sequence for sequence in self.rows if sequence]
+        if not there:
+            return []
+        steps = min([steps] + [sequence.length - len(sequence.made) for sequence in there])
+        some = there[0]
+        rows = [sequence or some for sequence in self.rows]              # what an empty row is given does not matter
+        ids = self.generator.decode(
+            self._cache, [(row.made or row.context)[-1] for row in rows], self._draws, steps, [row.settings for row in rows],
+            stops=[[*row.stops, *[-1] * (self.STOPS - len(row.stops))] for row in rows], active=np.array([row is not None for row in self.rows]))
+        found = []
+        for sequence, new in zip(self.rows, ids.tolist()):
+            if sequence:
+                ends = next((k for k, i in enumerate(new) if i in sequence.stops), None)
+                new = new if ends is None else new[:ends + 1]
+                sequence.made += new
+                sequence.over = ends is not None or len(sequence.made) >= sequence.length
+                found.append((sequence, new))
+        for sequence, _ in found:
+            if sequence.over:
+                self.leave(sequence)
+        return found
 
 
 _last_generator = None
@@ -223,21 +233,22 @@ def generator_for(hparams, params):
 
 
 def sample_sequence(hparams, params, *, length, context=None, start_token=None, batch_size=1,
-                    temperature=1, top_k=0, top_p=1, seed=None):
+                    temperature=1, top_k=0, top_p=1, seed=None, **settings):
     """Tokens of length `length` behind a context, or behind start_token alone: the original's front door.
 
     context: [batch_size, n] token ids, or start_token: one id; exactly one of the two. temperature 0 is greedy; top_k 0 and
-    top_p 0 or 1 are off, both apply when both are given. seed: the same one gives the same tokens; None: random.
-    Returns np.int32 [batch_size, n + length], the context (or start token) included.
+    top_p 0 or 1 are off, both apply when both are given; settings: the others of logits.Settings. seed: the same one gives the same
+    tokens; None: random. Returns np.int32 [batch_size, n + length], the context (or start token) included.
     """
     if (context is None) == (start_token is None):
         raise ValueError('Specify exactly one of start_token and context!')
-    check_settings(temperature, top_k, top_p, length, batch_size)
-    length, batch_size, top_k = int(length), int(batch_size), int(top_k)
+    settings = Settings(temperature, top_k, top_p, **settings)
+    check_settings(length=length, batch_size=batch_size, **settings._asdict())
+    length, batch_size = int(length), int(batch_size)
     if context is None:
         context = np.full([batch_size, 1], start_token)
     context = np.asarray(context, np.int32)
     if context.ndim != 2 or len(context) != batch_size or not context.shape[1]:
         raise ValueError(f'context has shape {list(context.shape)}, [batch_size = {batch_size}, 1 or more] is needed')
-    made = stream(generator_for(hparams, params), context, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    made = stream(generator_for(hparams, params), context, settings, length=length, seed=seed)
     return np.concatenate([context, *made], axis=1)

@@ -22,22 +22,21 @@ class Scripted:
         self.prefilled, self.seen, self.queue, self._ids = [], [], [], []
 
     def prefill(self, cache, X):
-        self._ids = self._ids[:cache.length] + list(X[0])
+        self._ids = self._ids[:cache.lengths[0]] + list(X[0])
         self.prefilled.append(len(X[0]))
-        cache.length += len(X[0])
+        cache.lengths[0] += len(X[0])
         self.queue = self.replies.pop(0) if self.replies else []
 
-    def decode(self, cache, last, draw, steps, *, stop, **settings):
-        assert steps > 0 and cache.length + steps <= self.hparams.n_ctx
-        self._ids = self._ids[:cache.length] + list(last)
+    def decode(self, cache, last, draws, steps, settings, *, stops):
+        assert steps > 0 and cache.lengths[0] + steps <= self.hparams.n_ctx
+        self._ids = self._ids[:cache.lengths[0]] + list(last)
         if not self.seen or self.seen[-1] != self._ids:
             self.seen.append(list(self._ids))
         made = (self.queue[:steps] + [self._pad] * steps)[:steps]
-        if stop in made:
-            made = made[:made.index(stop) + 1]
+        made = made[:min([made.index(stop) + 1 for stop in stops if stop in made], default=len(made))]
         self.queue = self.queue[len(made):]
         self._ids += made[:-1]
-        cache.length += len(made)
+        cache.lengths[0] += len(made)
         return np.array([made])
 
     def shown(self):
