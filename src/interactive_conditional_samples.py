@@ -15,7 +15,8 @@ from src import console, files                                           # noqa:
 
 def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, length=None, temperature=1, top_k=0, top_p=1,
                    models_dir='models', run_name=None, checkpoint_dir='checkpoint',
-                   min_p=0, typical_p=1, repetition_penalty=1, frequency_penalty=0, presence_penalty=0, no_repeat_ngram_size=0, verbose=False):
+                   min_p=0, typical_p=1, repetition_penalty=1, frequency_penalty=0, presence_penalty=0, no_repeat_ngram_size=0,
+                   num_beams=1, verbose=False):
     """Continue the texts that you type, or that come from a pipe.
 
     Args:
@@ -36,6 +37,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
         frequency_penalty: taken from a token's logit for each time it was made, -2 to 2; 0: off.
         presence_penalty: taken from a token's logit once it was made, -2 to 2; 0: off.
         no_repeat_ngram_size: no run of so many tokens comes twice; 0: off.
+        num_beams: above 1, find the likeliest continuation with so many beams (beam search) instead of drawing one.
         verbose: show TensorFlow's own messages.
     """
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
@@ -48,6 +50,8 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
     settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'min_p': min_p, 'typical_p': typical_p, 'repetition_penalty': repetition_penalty,
                 'frequency_penalty': frequency_penalty, 'presence_penalty': presence_penalty, 'no_repeat_ngram_size': no_repeat_ngram_size}
     logits.check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
+    if num_beams != 1 and (not isinstance(num_beams, int) or num_beams < 1 or nsamples != 1):
+        raise console.UsageError(f'--num_beams {num_beams} with --nsamples {nsamples}: it takes a whole number from 1 up, and above 1 makes one sample.')
     if nsamples % batch_size:
         raise console.UsageError(f'--nsamples {nsamples} is no multiple of --batch_size {batch_size}.')
     seed = sample.fresh_seed() if seed is None else seed
@@ -58,9 +62,12 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
             print('Prompt should not be empty!')
         context = style.prompt_ids(enc, prompt)[-hparams.n_ctx:]
         for first in range(0, nsamples, batch_size):
-            out = sample.sample_sequence(hparams, params, length=length, context=[context] * batch_size, batch_size=batch_size,
-                                         seed=[seed, number, first], **settings)
-            for i, ids in enumerate(out[:, len(context):], first + 1):
+            if num_beams > 1:
+                made = [sample.beam_search(sample.generator_for(hparams, params), context, logits.Settings(**settings), length=length, beams=num_beams)]
+            else:
+                made = sample.sample_sequence(hparams, params, length=length, context=[context] * batch_size, batch_size=batch_size,
+                                              seed=[seed, number, first], **settings)[:, len(context):]
+            for i, ids in enumerate(made, first + 1):
                 print('=' * 40 + f' SAMPLE {i} ' + '=' * 40)
                 print(enc.decode(ids))
         print('=' * 80, flush=True)

@@ -2,7 +2,8 @@
 
     Generator.prefill: what was said, in one pass -> Cache
     Generator.decode: a token at a time, each from the one before, chosen by logits.choose -> ids
-    stream: a context, continued             Batch: sequences that come and go, each with its own context, settings and length
+    stream: a context, continued             beam_search: its likeliest continuation
+    Batch: sequences that come and go, each with its own context, settings and length
 
 One random number a token and row comes from NumPy, seeded by (seed, row): the same seed gives the same text, on any device
 and whatever else is in the batch. The cache is static, [batch, n_layer, 2, n_head, n_ctx, features], and written in place; it is read
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from . import model
-from .logits import Past, Settings, append, by_row, check_settings, choose
+from .logits import REMOVED, Past, Settings, append, beam_step, best_beam, by_row, check_settings, choose, penalize
 
 STEPS = 32                                              # tokens that one call of the compiled loop makes at most
 
@@ -54,6 +55,7 @@ class Generator:
     def __init__(self, hparams, params):
         self.hparams, self.params = hparams, params
         self._decode = tf.function(self._decode_steps, jit_compile=True, autograph=False)
+        self._beams = tf.function(self._beam_steps, jit_compile=True, autograph=False)
         self._prefill = tf.function(self._prefill_step, autograph=False, input_signature=[
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([None, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head], tf.float32),
@@ -82,6 +84,26 @@ class Generator:
             lambda i, last, speaker, values, past, done, ids: (i < steps) & ((i == 0) | ~tf.reduce_all(done)),
             step, (0, last, speaker, values, past, done, tf.zeros([last.shape[0], STEPS], tf.int32)))
         return ids, made, values
+
+    def _beam_steps(self, last, values, speaker, past, steps, settings, bias, stops):
+        """beam_search's loop, its beams the rows. -> Past, how many ids each made, the best of them."""
+        beams = last.shape[0]
+
+        def step(i, last, speaker, values, past, scores, ended, made):
+            out = model.model(self.hparams, self.params, last[:, None], values, past.length - 1, speaker)
+            if self.hparams.type_tokens:
+                speaker = model.token_types(self.hparams, last[:, None], speaker)[:, 0]
+            scores, parents, last = beam_step(scores, penalize(out['logits'][:, 0], settings, past, bias, stops), ended[None], stops[0, 0])
+            parents, last = parents[0], last[0]
+            values, speaker, ended, made, *past = (tf.gather(x, parents) for x in (out['present'], speaker, ended, made, *past))
+            made += tf.where(ended, 0, 1)
+            return i + 1, last, speaker, values, append(Past(*past), last), scores, ended | tf.reduce_any(last[:, None] == stops, axis=-1), made
+
+        scores = tf.where(tf.range(beams) == 0, 0., REMOVED)[None]       # at the start they are all the same
+        _, _, _, _, past, scores, _, made = tf.while_loop(
+            lambda i, last, speaker, values, past, scores, ended, made: (i < steps) & ~tf.reduce_all(ended),
+            step, (0, last, speaker, values, past, scores, tf.zeros(beams, tf.bool), tf.zeros(beams, tf.int32)))
+        return past, made, best_beam(scores, made[None])[0]
 
     def prefill(self, cache, X, row=None):
         """Put the tokens X [batch, n] behind what is in the cache, which is as much in each row; or [1, n] behind what is in that row."""
@@ -155,6 +177,22 @@ def stream(generator, context, settings=Settings(), *, length, seed=None, steps=
         yield ids
 
 
+def beam_search(generator, context, settings=Settings(), *, length, beams, stops=(-1,)):
+    """The likeliest continuation of context [n >= 1] that `beams` beams find, by its length (logits.best_beam): a list of up to `length`
+    ids, and no more than n_ctx has room for, where at least half of it is the context's; it ends with the first stop. Of the settings, the penalties and min_length count."""
+    check_settings(length=length, **settings._asdict())
+    hparams = generator.hparams
+    context = np.asarray(context, np.int32)[-max(1, hparams.n_ctx - length, hparams.n_ctx // 2):]
+    cache = Cache(hparams, beams)
+    generator.prefill(cache, np.tile(context[:-1], [beams, 1]))
+    cache.ids[:, len(context) - 1] = context[-1]
+    past = Past(tf.constant(cache.ids), tf.constant(cache.lengths + 1), tf.constant(cache.prompts))
+    past, made, best = generator._beams(
+        tf.fill([beams], context[-1]), cache.values, tf.constant(cache.speakers()), past, tf.constant(min(length, hparams.n_ctx - len(context))),
+        by_row([settings] * beams), tf.zeros(hparams.n_vocab), tf.constant(np.tile(np.asarray(stops, np.int32), [beams, 1])))
+    return past.history[int(best), len(context):len(context) + int(made[best])].numpy().tolist()
+
+
 @dataclass
 class Sequence:
     """One in a Batch: what it goes on from and how. `made` grows; `over` tells that there will be no more."""
@@ -182,7 +220,8 @@ class Batch:
         """Read the sequence's context into a free row. Returns whether there was one."""
         n_ctx = self.generator.hparams.n_ctx
         if not sequence.context or len(sequence.context) + sequence.length > n_ctx + 1 or len(sequence.stops) > self.STOPS:
-            raise ValueError(f'a sequence needs a context, which with {sequence.length} new tokens is no longer than {n_ctx + 1}, and {self.STOPS} stops at most')
+            raise ValueError(f'a sequence needs a context, which with {sequence.length} new tokens is no longer than {n_ctx + 1}, '
+                             f'and {self.STOPS} stops at most')
         check_settings(length=sequence.length, **sequence.settings._asdict())
         if None not in self.rows:
             return False

@@ -283,6 +283,45 @@ def test_the_cache_read_in_steps_is_the_cache_read_at_once(params, monkeypatch, 
         np.testing.assert_allclose(out['logits'][:, 0], expected[:, at], rtol=0, atol=1e-4)
 
 
+# ---- beam search
+
+def every_text(params, context, length, stop):
+    """{continuation: its log-probability}, of all there are, by the uncached model."""
+    found, open_ = {}, {(): 0.0}
+    for _ in range(length):
+        grown = {}
+        for made, score in open_.items():
+            likely = tf.nn.log_softmax(model.model(TINY, params, [[*context, *made]])['logits'][0, -1]).numpy()
+            for token, more in enumerate(likely):
+                (found if token == stop else grown)[(*made, token)] = score + more
+        open_ = grown
+    return found | open_
+
+
+TINY = HParams(n_vocab=5, n_ctx=8, n_embd=8, n_head=2, n_layer=1)
+
+
+def test_as_many_beams_as_texts_find_the_likeliest():
+    params = rough_params(TINY, seed=3, scale=0.8)
+    texts = every_text(params, [1, 2], 3, stop=4)
+    best = max(texts, key=lambda made: texts[made] / ((5 + len(made)) / 6) ** 0.6)
+    generator = sample.Generator(TINY, params)
+    assert sample.beam_search(generator, [1, 2], length=3, beams=64, stops=(4,)) == list(best)
+    greedy = run(params, hparams=TINY, length=3, context=[[1, 2]], temperature=0)[0, 2:].tolist()
+    few = sample.beam_search(generator, [1, 2], length=3, beams=2)
+    assert texts.get(tuple(few), -99) >= texts.get(tuple(greedy), -99) or 4 in few
+
+
+def test_penalties_count_in_beams(params):
+    ids = sample.beam_search(sample.generator_for(SMALL, params), [3, 4], Settings(no_repeat_ngram_size=1), length=15, beams=3)
+    assert len(ids) == 15 == len(set(ids)) and not {3, 4} & set(ids)
+
+
+def test_beams_end_where_the_window_does(params):
+    assert len(sample.beam_search(sample.generator_for(SMALL, params), list(range(40)), length=10, beams=2)) == 10
+    assert len(sample.beam_search(sample.generator_for(SMALL, params), [1, 2], length=50, beams=2)) == 22
+
+
 # ---- Batch: sequences that come and go
 
 def alone(params, context, length, settings, seed, stops=()):

@@ -42,8 +42,17 @@ def test_conditional_samples(tiny):
                       stdin='Mara: hi\n\nTheo:\n').stdout == result.stdout
 
 
+def test_beams_and_penalties(tiny):
+    """The likeliest continuation is the same each time; where no token may come twice, none does."""
+    asked = [INTERACTIVE, *tiny, '--length', 12, '--num_beams', 3, '--no_repeat_ngram_size', 1]
+    first, second = (run_script(*asked, stdin='Mara: hi\n') for _ in range(2))
+    assert first.returncode == 0 and first.stdout == second.stdout and first.stdout.count('SAMPLE') == 1
+    assert fails_clearly(run_script(*asked, '--nsamples', 2), 2, '--num_beams 3 with --nsamples 2')
+
+
 @pytest.mark.parametrize('script', [UNCONDITIONAL, INTERACTIVE])
 def test_mistakes(script, tiny):
+    assert fails_clearly(run_script(script, *tiny, '--frequency_penalty', 3), 2, '--frequency_penalty 3', '-2 to 2')
     assert fails_clearly(run_script(script, *tiny, '--topk', 3), 2, '--topk', 'did you mean --top_k?')
     assert fails_clearly(run_script(script, *tiny, '--top_p', 3), 2, '--top_p 3', '0 to 1')
     assert fails_clearly(run_script(script, *tiny, '--length', 'many'), 2, '--length many')
