@@ -139,9 +139,9 @@ class Run:
 
     def load(self):
         """Weights, vocabulary, data, optimizer; then where the run stood."""
-        from src import checkpoint, dataset, encoder, sample
+        from src import checkpoint, dataset, encoder, settings
         args = self.args
-        self.seed = sample.fresh_seed() if args.seed is None else args.seed
+        self.seed = settings.fresh_seed() if args.seed is None else args.seed
         if self.workers:                                # all draw alike, as the chief does
             self.seed = args.seed = self.workers.agree({'seed': args.seed}, told=self.seed)
         self.continues = args.restore_from not in ('fresh', 'scratch') and checkpoint.latest(self.directory) is not None

@@ -12,10 +12,9 @@ import time
 
 import numpy as np
 
-from . import sample
 from .console import UsageError, UserError
 from .dialogue import MarkedStyle, Turn
-from .logits import Settings, check_settings
+from .settings import Draw, Settings, check_settings
 
 STRIDE = 4                                              # tokens made between two looks at whether the turn has ended
 ATTEMPTS = 4                                            # at a reply that is not empty
@@ -30,7 +29,7 @@ class ChatSession:
 
     def __init__(self, generator, enc, style, *, me=None, answerer=None, temperature=0.95, top_k=40, top_p=0.9, length=None, max_turns=0,
                  seed=None, last_time=None, **settings):
-        """generator: sample.Generator; style: dialogue.Style. length: tokens of a turn at most, for which room is kept;
+        """generator: sample.Generator, or lite.Generator; style: dialogue.Style. length: tokens of a turn at most, for which room is kept;
         None: 100, or a quarter of n_ctx where that is less. max_turns: turns that the model sees at most; 0: all that fit.
         seed: the same one and the same words give the same replies. last_time: of the newest message in the training data, in
         milliseconds since 1970: where the style writes times, this conversation is held a day later; None: now.
@@ -55,9 +54,9 @@ class ChatSession:
         self.cut = 0                                    # tokens that the newest turn lost because it alone fills the context
         self._stops = style.stop_ids(enc)
         self._start = int(time.time() * 1000) if last_time is None else last_time + DAY
-        self._draw = sample.Draw(seed)
+        self._draw = Draw(seed)
         self._random = np.random.default_rng(seed)      # of who speaks, where the model does not say
-        self._cache, self._cached = sample.Cache(generator.hparams, 1), []
+        self._cache, self._cached = generator.cache(), []
 
     def say(self, speaker, text):
         """Put a turn into the conversation."""
@@ -174,7 +173,7 @@ class ChatSession:
             if ends is not None:
                 ids, over = ids[:ends], True
             body += decoder.push(ids)
-            over = over or made >= self.length or self._cache.lengths[0] >= self.generator.hparams.n_ctx
+            over = over or made >= self.length or len(self._cached) >= self.generator.hparams.n_ctx
             if over:
                 body += decoder.finish()
             end = self.style.end_of_turn(body)
@@ -196,6 +195,6 @@ class ChatSession:
             if held != wanted:
                 break
             same += 1
-        self._cache.lengths[0] = same
+        self._cache.cut(same)
         self.generator.prefill(self._cache, [ids[same:]])
         self._cached = list(ids)

@@ -22,7 +22,6 @@ import contextlib
 import glob
 import json
 import os
-import re
 import shutil
 import tempfile
 from typing import NamedTuple
@@ -31,9 +30,9 @@ import tensorflow as tf
 
 from . import files, lora
 from .console import UserError
+from .folders import PARTS, latest, listed, read_dialogue, remove, resolve, write_dialogue  # noqa: F401  where they are looked for
 from .model import HParams, flat, nested, shapes, variable
 
-PARTS = ('.data-00000-of-00001', '.index')
 KEPT = 5
 
 
@@ -65,12 +64,6 @@ def staged_bundle(prefix, tensors):
                 os.replace(written + part, prefix + part)
             files.sync_folder(folder or '.')
         yield put
-
-
-def remove(path):
-    """Remove a file of ours, if it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(path)
 
 
 def read_bundle(prefix):
@@ -112,43 +105,6 @@ def one_line(error):
 
 
 # ---- folders
-
-def listed(folder):
-    """The bundles that folder/checkpoint names, as prefixes, newest last; [] when there is no such file."""
-    path = os.path.join(folder, 'checkpoint')
-    if not os.path.isfile(path):
-        return []
-    with open(path, encoding='utf-8', errors='replace') as file:
-        text = file.read()
-    names = re.findall(r'^all_model_checkpoint_paths:\s*"(.*)"', text, re.M)
-    newest = re.findall(r'^model_checkpoint_path:\s*"(.*)"', text, re.M)
-    names = [name for name in names if name not in newest] + newest
-    # forks wrote absolute paths of their own machine; the bundle lies beside the file all the same
-    return [os.path.join(folder, re.split(r'[/\\]', name)[-1]) for name in names]
-
-
-def latest(folder):
-    """The prefix of folder's newest whole bundle, or None."""
-    for prefix in reversed(listed(folder)):
-        if all(os.path.isfile(prefix + part) for part in PARTS):
-            return prefix
-    return None
-
-
-def resolve(path_or_name, models_dir='models'):
-    """A model's name, a model or run folder, or a checkpoint prefix (.../model-500) -> (folder, prefix).
-
-    Raises UserError when there is no such thing, or no weights in it.
-    """
-    if os.path.isfile(path_or_name + '.index'):
-        return os.path.dirname(path_or_name) or '.', path_or_name
-    folder = files.model_folder(path_or_name, models_dir)
-    prefix = latest(folder)
-    if prefix is None:
-        raise UserError(f'{folder} holds no weights (no file `checkpoint` that names a bundle): python download_model.py fetches '
-                        "OpenAI's models, python train.py --restore_from scratch trains one from random weights.")
-    return folder, prefix
-
 
 def load(path_or_name, models_dir='models', hparams=None, merge=True):
     """A model's name, a folder, or a checkpoint prefix -> (hparams, params).
@@ -437,28 +393,3 @@ def copy_vocabulary(model_folder, directory, special_tokens=None):
             continue
         with files.whole(target) as copy:
             copy.write(data)
-
-
-def write_dialogue(directory, dialogue):
-    """directory/dialogue.json: {"style": "name", "speakers": ["Mara", "Theo"]}, most talkative first; where it is known also "learnt":
-    "Mara", the one whose words were learnt, and "last_time": 1349680890000, of the newest message. None: no dialogue, no file."""
-    if dialogue is None:
-        return remove(os.path.join(directory, 'dialogue.json'))
-    with files.whole(os.path.join(directory, 'dialogue.json'), 'w', encoding='utf-8') as file:
-        json.dump(dialogue, file, ensure_ascii=False)
-
-
-def read_dialogue(directory):
-    """What write_dialogue wrote, or None."""
-    path = os.path.join(directory, 'dialogue.json')
-    if not os.path.isfile(path):
-        return None
-    try:
-        with open(path, encoding='utf-8') as file:
-            dialogue = json.load(file)
-        if not (isinstance(dialogue['style'], str) and all(isinstance(name, str) for name in dialogue['speakers'])
-                and isinstance(dialogue.get('learnt', ''), str) and isinstance(dialogue.get('last_time', 0), int)):
-            raise TypeError
-        return dialogue
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f'{path} is damaged: it must hold {{"style": ..., "speakers": [...]}}; delete it to chat in the default style.') from None

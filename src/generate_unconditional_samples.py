@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from src import console, files                                           # noqa: E402
 from src.console import UsageError                                       # noqa: E402
+from src.settings import check_settings, fresh_seed                      # noqa: E402
 
 HEAD = '=' * 40 + ' SAMPLE {} ' + '=' * 40
 FORMATS = ('txt', 'json', 'html')
@@ -50,7 +51,7 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
     if format not in FORMATS:
         raise UsageError(f'--format {format} is out of range: it takes {", ".join(FORMATS)}.')
     console.import_tensorflow(verbose)
-    from src import checkpoint, dialogue, encoder, logits, sample
+    from src import checkpoint, dialogue, encoder, sample
     folder = files.folder_of(place)
     known = checkpoint.read_dialogue(folder)
     if known is None and (with_ is not None or topic is not None or format != 'txt'):
@@ -60,8 +61,8 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
     length = hparams.n_ctx if length is None else length
     settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'min_p': min_p, 'typical_p': typical_p, 'repetition_penalty': repetition_penalty,
                 'frequency_penalty': frequency_penalty, 'presence_penalty': presence_penalty, 'no_repeat_ngram_size': no_repeat_ngram_size}
-    logits.check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
-    seed = sample.fresh_seed() if seed is None else seed
+    check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
+    seed = fresh_seed() if seed is None else seed
     if known and not plain:
         return write_conversations(sample.Generator(hparams, params), enc, known, with_, topic, format, nsamples, length, seed, settings)
     start = (dialogue.style_of(known).begin_ids(enc) or [0])[0]

@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from src import console, files                                           # noqa: E402
+from src.settings import Settings, check_settings, fresh_seed            # noqa: E402
 
 
 def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, length=None, temperature=1, top_k=0, top_p=1,
@@ -42,19 +43,19 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
     """
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
     console.import_tensorflow(verbose)
-    from src import checkpoint, dialogue, encoder, logits, sample
+    from src import checkpoint, dialogue, encoder, sample
     hparams, params = checkpoint.load(place, models_dir)
     folder = files.folder_of(place)
     enc, style = encoder.get_encoder(folder), dialogue.style_of(checkpoint.read_dialogue(folder))
     length = hparams.n_ctx // 2 if length is None else length
     settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'min_p': min_p, 'typical_p': typical_p, 'repetition_penalty': repetition_penalty,
                 'frequency_penalty': frequency_penalty, 'presence_penalty': presence_penalty, 'no_repeat_ngram_size': no_repeat_ngram_size}
-    logits.check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
+    check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
     if num_beams != 1 and (not isinstance(num_beams, int) or num_beams < 1 or nsamples != 1):
         raise console.UsageError(f'--num_beams {num_beams} with --nsamples {nsamples}: it takes a whole number from 1 up, and above 1 makes one sample.')
     if nsamples % batch_size:
         raise console.UsageError(f'--nsamples {nsamples} is no multiple of --batch_size {batch_size}.')
-    seed = sample.fresh_seed() if seed is None else seed
+    seed = fresh_seed() if seed is None else seed
     for number in itertools.count():
         while not (prompt := console.read_line('Model prompt >>> ')):
             if prompt is None:
@@ -63,7 +64,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
         context = style.prompt_ids(enc, prompt)[-hparams.n_ctx:]
         for first in range(0, nsamples, batch_size):
             if num_beams > 1:
-                made = [sample.beam_search(sample.generator_for(hparams, params), context, logits.Settings(**settings), length=length, beams=num_beams)]
+                made = [sample.beam_search(sample.generator_for(hparams, params), context, Settings(**settings), length=length, beams=num_beams)]
             else:
                 made = sample.sample_sequence(hparams, params, length=length, context=[context] * batch_size, batch_size=batch_size,
                                               seed=[seed, number, first], **settings)[:, len(context):]

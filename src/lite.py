@@ -1,14 +1,15 @@
-"""GPT-2 on the CPU for one conversation: a token takes as long as reading the weights does, and TensorFlow is not imported.
+"""GPT-2 on the CPU, a conversation or a few: a token takes as long as reading the weights does, and TensorFlow is not imported.
 
-    weights -> write -> int8.tflite -> Engine: ids -> logits
+    weights -> write -> int8.tflite -> Engine: Memory, ids -> logits
 
 The products with weights run in LiteRT, whose interpreter TensorFlow brings along: a library of 15 MB that loads by itself. int8 weights have
 one scale per output; an activation row is rounded to int8 as it comes (Jacob et al. 2017, arXiv:1712.05877, section 2.1; the kernels are
-XNNPACK's). The model is cut where attention is, into n_layer + 1 parts, and attention itself is NumPy's, over exactly the positions there are:
+XNNPACK's). The model is cut where attention is, so that keys and values stay in NumPy's arrays and a token looks at exactly those there are:
 
-    part 0          x -> qkv                     norm, c_attn of layer 0
-    part 1 ...      x, a -> x, qkv               c_proj, norm and mlp of the layer in front; norm, c_attn of the next
-    part n_layer    x, a -> logits               the rest of the last layer; norm, the transposed embedding matrix
+    part 0            x -> qkv                    norm, c_attn of layer 0
+    part 1 ...        x, a -> x, qkv              c_proj, norm and mlp of the layer in front; norm, c_attn of the next
+    part n_layer      x, a -> logits              the rest of the last layer; norm, the transposed embedding matrix
+    the one behind    q, k, v, mask -> y          attention of many rows; that of a single one is NumPy's
 
 Dimensions in brackets: rows (positions of the ids given), all (positions there are), head, features = n_embd / n_head.
 """
@@ -21,6 +22,7 @@ import json
 import math
 import mmap
 import os
+import subprocess
 import sys
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -28,7 +30,8 @@ from types import SimpleNamespace
 import flatbuffers
 import numpy as np
 
-from . import files
+from . import console, files
+from .choose import choose
 
 FORMAT = 1                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
@@ -50,8 +53,11 @@ def _library(name):
 
 def quantized(w):
     """w [out, in] float32 -> (int8 [out, in], scales [out]) with w close to int8 * scale: each row's largest becomes 127."""
-    scales = np.maximum(np.abs(w).max(axis=1) / 127, np.finfo(np.float32).tiny)
-    return np.rint(w / scales[:, None]).astype(np.int8), scales.astype(np.float32)
+    scales = np.maximum(np.maximum(w.max(axis=1), -w.min(axis=1)) / 127, np.finfo(np.float32).tiny).astype(np.float32)
+    q = np.empty(w.shape, np.int8)
+    for i in range(0, len(w), 1024):                    # in pieces: the embedding matrix is the largest array there is
+        q[i:i + 1024] = np.rint(w[i:i + 1024] / scales[i:i + 1024, None])
+    return q, scales
 
 
 class _Model:
@@ -110,9 +116,9 @@ class _Part:
         self.graph.tensors.append(self.schema.TensorT(shape=list(shape), name=name, type=getattr(self.schema.TensorType, dtype.upper()), **options))
         return len(self.graph.tensors) - 1
 
-    def input(self, name, width):
-        """Rows of this width: one, until the caller has more."""
-        self.graph.inputs.append(self.tensor([1, width], name))
+    def input(self, name, *shape):
+        """[1, width] or the like: as many rows as the caller has, in the end."""
+        self.graph.inputs.append(self.tensor(shape, name))
         return self.graph.inputs[-1]
 
     def constant(self, array, name='', scales=None):
@@ -123,11 +129,11 @@ class _Part:
     def number(self, value):
         return self.constant(np.array([value], np.float32))
 
-    def op(self, name, *inputs, width=None, options=None, **settings):
-        """The operator's result, as wide as its first input unless told."""
+    def op(self, name, *inputs, shape=None, options=None, **settings):
+        """The operator's result, of its first input's shape unless told."""
         options = options or name.title().replace('_', '') + 'Options'
         table = getattr(self.schema, options + 'T', None)
-        result = self.tensor([1, width or self.graph.tensors[inputs[0]].shape[1]], '')
+        result = self.tensor(shape or self.graph.tensors[inputs[0]].shape, '')
         self.graph.operators.append(self.schema.OperatorT(
             opcodeIndex=self.model.code(name), inputs=list(inputs), outputs=[result],
             builtinOptions=table and table(**settings), builtinOptionsType=getattr(self.schema.BuiltinOptions, options, 0)))
@@ -149,8 +155,7 @@ class _Writer:
         """x [rows, in], w [out, in] -> [rows, out]."""
         array, scales = quantized(w) if self.precision == 'int8' else (w, None)
         weights = self.part.constant(array, name, scales)
-        return self.op('FULLY_CONNECTED', x, weights, -1 if bias is None else self.part.constant(bias), width=len(w),
-                       keepNumDims=True, asymmetricQuantizeInputs=self.precision == 'int8')
+        return self.op('FULLY_CONNECTED', x, weights, -1 if bias is None else self.part.constant(bias), shape=[1, len(w)], keepNumDims=True)
 
     def conv1d(self, x, at):
         return self.product(x, self.get(at + '/w')[0].T, at + '/w', self.get(at + '/b'))
@@ -161,7 +166,7 @@ class _Writer:
         return self.op('ADD', self.op('MUL', y, self.part.constant(self.get(at + '/g'))), self.part.constant(self.get(at + '/b')))
 
     def _mean(self, x):
-        return self.op('MEAN', x, self.part.constant(np.array([1], np.int32)), width=1, options='ReducerOptions', keepDims=True)
+        return self.op('MEAN', x, self.part.constant(np.array([1], np.int32)), shape=[1, 1], options='ReducerOptions', keepDims=True)
 
     def after(self, x, a, h):
         """What is behind a layer's attention: its output a [rows, n_embd] into the stream x, then the mlp."""
@@ -179,9 +184,9 @@ def write(path, hparams, get, *, precision='int8', of=''):
     for i in range(hparams.n_layer + 1):
         part = _Part(model)
         writer = _Writer(part, get, precision)
-        x = part.input('x', hparams.n_embd)
+        x = part.input('x', 1, hparams.n_embd)
         if i > 0:
-            x = writer.after(x, part.input('a', hparams.n_embd), f'h{i - 1}')
+            x = writer.after(x, part.input('a', 1, hparams.n_embd), f'h{i - 1}')
         if i < hparams.n_layer:
             if i > 0:
                 part.output(x, 'x_out')
@@ -191,109 +196,138 @@ def write(path, hparams, get, *, precision='int8', of=''):
             part.constant(get('wpe'), 'wpe')
             about = {'format': FORMAT, 'of': of, 'precision': precision, 'hparams': asdict(hparams)}
             part.constant(np.frombuffer(json.dumps(about).encode(), np.uint8), 'about')
+    _attention(_Part(model), hparams.n_head, hparams.n_embd // hparams.n_head)
     model.save(path)
+
+
+def _attention(part, n_head, features):
+    """model.look, of one row and one position until the caller has more; mask [rows, all] is added."""
+    q, k, v = (part.input(name, n_head, 1, features) for name in 'qkv')
+    w = part.op('BATCH_MATMUL', q, k, shape=[n_head, 1, 1], options='BatchMatMulOptions', adjY=True)
+    w = part.op('SOFTMAX', part.op('ADD', w, part.input('mask', 1, 1)), beta=1.0)
+    part.output(part.op('BATCH_MATMUL', w, v, shape=[n_head, 1, features], options='BatchMatMulOptions'), 'y')
 
 
 # ---- file -> logits
 
-class Engine:
-    """A conversation's model and memory: keys and values of the first `length` positions. To forget positions from the end, lower `length`.
+class Memory:
+    """What one conversation has said: keys and values of the first `length` positions. To forget positions from the end, lower `length`."""
 
-    hparams: the sizes; precision and of: as they were written. threads: by default all cores.
-    Raises ValueError when there is no file, or one of another FORMAT.
+    def __init__(self, hparams):
+        self.cache = np.zeros([hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head], np.float32)
+        self.types = np.full(hparams.n_ctx + 1, -1)     # [i + 1]: the token type at position i; -1: none
+        self.length = 0
+
+
+class Engine:
+    """A model ready to read and to go on. hparams: its sizes; precision and of: as they were written.
+
+    threads: by default all cores. Raises ValueError when there is no file, or one of another FORMAT.
     """
 
     def __init__(self, path, threads=None):
         with _silent():
             self._model = _library('_pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
                 path, 1, [], [], False, False, threads or os.cpu_count(), False)     # 1: LiteRT's own operators, by XNNPACK where it has them
-        self._last = self._model.NumSubgraphs() - 1
-        self._names = [{self._model.TensorName(i, part): i for i in range(self._model.NumTensors(part))} for part in range(self._last + 1)]
-        about = json.loads(self._constant('about').tobytes()) if 'about' in self._names[self._last] else {}
+            parts = range(self._model.NumSubgraphs())
+            for part in parts:
+                self._model.AllocateTensors(part)
+        self._names = [{self._model.TensorName(i, part): i for i in range(self._model.NumTensors(part))} for part in parts]
+        self._last = next((part for part in parts if 'about' in self._names[part]), None)
+        about = {} if self._last is None else json.loads(self._constant('about').tobytes())
         if about.get('format') != FORMAT:
             raise ValueError(f'{path} is not of format {FORMAT}')
         self.hparams, self.precision, self.of = SimpleNamespace(**about['hparams']), about['precision'], about['of']
         self._wte, self._wpe = self._constant('wte'), self._constant('wpe')
         self._scales = self._model.TensorQuantizationParameters(self._names[self._last]['wte'], self._last)[0]     # [n_vocab], or none
-        for part in range(self._last + 1):
-            self._model.AllocateTensors(part)
         _let_go(self._constant('h0/attn/c_attn/w', part=0), self._wte)      # XNNPACK has them in an order of its own, in memory of its own
-        self._rows = [1] * (self._last + 1)
-        h = self.hparams
-        self._cache = np.zeros([h.n_layer, 2, h.n_head, h.n_ctx, h.n_embd // h.n_head], np.float32)
-        self._types = np.full(h.n_ctx + 1, -1)          # [i + 1]: the token type at position i; -1: none
-        self.length = 0
+        self._shapes = [None for part in parts]         # of the inputs that each part is ready for
 
-    def _constant(self, name, part=-1):
-        """A tensor of a part, the last unless told, where it lies in the file, which is mapped into memory."""
-        part %= len(self._names)
+    def _constant(self, name, part=None):
+        """A tensor of a part, the one with the logits unless told, where it lies in the file, which is mapped into memory."""
+        part = self._last if part is None else part
         return self._model.tensor(self._model, self._names[part][name], part)
 
-    def read(self, ids, every=False):
+    def memory(self):
+        """An empty Memory."""
+        return Memory(self.hparams)
+
+    def read(self, memory, ids, every=False):
         """Put ids [n] behind what there is -> the logits of what follows, [n_vocab] float32; with `every`, of what follows each id, [n, n_vocab].
 
         Raises ValueError when n is 0 or they do not fit into n_ctx.
         """
-        ids = np.asarray(ids, np.int64)
-        if not 0 < len(ids) <= self.hparams.n_ctx - self.length:
-            raise ValueError(f'{len(ids)} tokens behind {self.length}: 1 to {self.hparams.n_ctx - self.length} fit into n_ctx {self.hparams.n_ctx}')
+        room = self.hparams.n_ctx - memory.length
+        if not 0 < len(ids) <= room:
+            raise ValueError(f'{len(ids)} tokens behind {memory.length}: 1 to {room} fit into n_ctx {self.hparams.n_ctx}')
         found = []
         for start in range(0, len(ids), ROWS):
-            x, a = self._layers(ids[start:start + ROWS])
+            x, a = self._layers([memory], [ids[start:start + ROWS]])
             if every:
                 found.append(self._run(self._last, x=x, a=a)['logits'])
         return np.concatenate(found) if every else self._run(self._last, x=x[-1:], a=a[-1:])['logits'][0]
 
-    def _layers(self, ids):
-        """ids [rows] -> the stream x and the attention a of the last layer, [rows, n_embd] each."""
-        x = self._embed(ids) + self._wpe[self.length:self.length + len(ids)]
-        if self.hparams.type_tokens:
-            x += self._embed_types(ids)
+    def step(self, memories, ids):
+        """Put an id behind each of several memories, which have room, in one pass -> the logits of what follows, [memory, n_vocab] float32."""
+        x, a = self._layers(memories, np.reshape(ids, [-1, 1]))
+        return self._run(self._last, x=x, a=a)['logits']
+
+    def _layers(self, memories, ids):
+        """Some ids for each memory -> the stream x and the attention a of the last layer, [rows, n_embd] each, one memory's rows behind the other's."""
+        ends = np.cumsum([len(new) for new in ids])
+        x = np.concatenate([self._start(memory, np.asarray(new)) for memory, new in zip(memories, ids)])
         qkv = self._run(0, x=x)['qkv']
         for layer in range(self.hparams.n_layer):
-            a = self._attn(qkv, self._cache[layer])
+            a = np.concatenate([self._attn(qkv[end - len(new):end], memory.cache[layer], memory.length) for memory, new, end in zip(memories, ids, ends)])
             if layer + 1 < self.hparams.n_layer:
                 x, qkv = self._run(layer + 1, x=x, a=a).values()
-        self.length += len(ids)
+        for memory, new in zip(memories, ids):
+            memory.length += len(new)
         return x, a
+
+    def _start(self, memory, ids):
+        """ids [rows] -> what goes into the first layer: the embeddings of tokens, positions and token types, [rows, n_embd]."""
+        x = self._embed(ids) + self._wpe[memory.length:memory.length + len(ids)]
+        if self.hparams.type_tokens:                    # as model.token_types
+            types = memory.types[memory.length:memory.length + len(ids) + 1]
+            for i, token in enumerate(ids):
+                types[i + 1] = token if token in self.hparams.type_tokens else types[i]
+            x += np.where(types[1:, None] >= 0, self._embed(types[1:]), np.float32(0))
+        return x
 
     def _embed(self, ids):
         rows = self._wte[ids]
         return rows * self._scales[ids, None] if len(self._scales) else rows
 
-    def _embed_types(self, ids):
-        """The embedding of the latest type token at or before each position (model.token_types), [rows, n_embd]."""
-        types = self._types[self.length:self.length + len(ids) + 1]
-        for i, token in enumerate(ids):
-            types[i + 1] = token if token in self.hparams.type_tokens else types[i]
-        return np.where(types[1:, None] >= 0, self._embed(types[1:]), np.float32(0))
-
-    def _attn(self, qkv, cache):
-        """Masked attention (model.look) of qkv [rows, 3 * n_embd] over cache [2, head, n_ctx, features], which it extends -> [rows, n_embd]."""
+    def _attn(self, qkv, cache, before):
+        """Masked attention (model.look) of qkv [rows, 3 * n_embd] behind the first `before` positions of cache [2, head, n_ctx, features], into
+        which the new ones are written -> [rows, n_embd]."""
         rows, n_head = len(qkv), self.hparams.n_head
-        everything = self.length + rows
         q, k, v = qkv.reshape(rows, 3, n_head, -1).transpose(1, 2, 0, 3)                             # [head, rows, features] each
-        keys, values = cache[:, :, :everything]
-        keys[:, self.length:], values[:, self.length:] = k, v
-        w = q / np.float32(math.sqrt(q.shape[-1])) @ keys.swapaxes(1, 2)                              # [head, rows, all]
-        w[:, :, self.length:] += _future(rows)
-        w -= w.max(axis=-1, keepdims=True)
-        np.exp(w, out=w)
-        return (w @ values / w.sum(axis=-1, keepdims=True)).swapaxes(0, 1).reshape(rows, -1)
+        keys, values = cache[:, :, :before + rows]                                                   # [head, all, features] each
+        keys[:, before:], values[:, before:] = k, v
+        q = q / np.float32(math.sqrt(q.shape[-1]))
+        if rows == 1:                                   # LiteRT would first copy keys and values, which takes longer than all the rest
+            w = q @ keys.swapaxes(1, 2)                                                              # [head, 1, all]
+            w = np.exp(w - w.max(axis=-1, keepdims=True))
+            y = w @ values / w.sum(axis=-1, keepdims=True)
+        else:
+            y = self._run(self._last + 1, q=q, k=keys, v=values, mask=_mask(rows, before + rows))['y']
+        return y.swapaxes(0, 1).reshape(rows, -1)
 
     def _run(self, part, **inputs):
-        """A part of the model: {name: [rows, width]} -> the same."""
+        """A part of the model: {name: array} -> {name: array}."""
         names, model = self._names[part], self._model
-        rows = len(inputs['x'])
-        if rows != self._rows[part]:
-            for name in inputs:
-                model.ResizeInputTensor(names[name], np.array([rows, self.hparams.n_embd], np.int32), False, part)
+        shapes = [array.shape for array in inputs.values()]
+        if shapes != self._shapes[part]:
+            for name, shape in zip(inputs, shapes):
+                model.ResizeInputTensor(names[name], np.array(shape, np.int32), False, part)
             model.AllocateTensors(part)
-            self._rows[part] = rows
-        for name, value in inputs.items():
-            model.SetTensor(names[name], value, part)
+            self._shapes[part] = shapes
+        for name, array in inputs.items():
+            model.SetTensor(names[name], array, part)
         model.Invoke(part)
-        return {name: model.GetTensor(names[name], part) for name in ('x_out', 'qkv', 'logits') if name in names}
+        return {name: model.GetTensor(names[name], part) for name in ('x_out', 'qkv', 'y', 'logits') if name in names}
 
 
 def _let_go(first, last):
@@ -303,10 +337,10 @@ def _let_go(first, last):
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
-@functools.lru_cache(ROWS)
-def _future(rows):
-    """[rows, rows]: -1e10 where the column comes after the row, else 0."""
-    return np.triu(np.full([rows, rows], -1e10, np.float32), 1)
+@functools.lru_cache(1)
+def _mask(rows, everything):
+    """What is added to products with keys, [rows, all]: -1e10 where the key comes after the row, else 0."""
+    return np.triu(np.full([rows, everything], -1e10, np.float32), everything - rows + 1)
 
 
 @contextlib.contextmanager
@@ -323,11 +357,76 @@ def _silent():
         os.close(kept)
 
 
-def engine(path, of, source, *, precision='int8', threads=None):
-    """The Engine at `path`, if that was made of these weights; else it is made first. source() -> (hparams, get), as `write` takes them."""
+# ---- for a ChatSession
+
+class Cache:
+    """What one conversation has said, its ids too."""
+
+    def __init__(self, memory, n_ctx):
+        self.memory, self.ids, self.prompt = memory, np.zeros(n_ctx + 1, np.int32), 0       # generated ones begin at ids[prompt]
+
+    def cut(self, length):
+        """Forget all but the first `length` positions."""
+        self.memory.length = length
+
+
+class Generator:
+    """An Engine as a ChatSession drives it: what sample.Generator is, for one conversation."""
+
+    def __init__(self, engine):
+        self.engine, self.hparams = engine, engine.hparams
+
+    def cache(self):
+        """An empty Cache."""
+        return Cache(self.engine.memory(), self.hparams.n_ctx)
+
+    def prefill(self, cache, X):
+        """Put the tokens X [1, n] behind what is in the cache."""
+        ids, length = X[0], cache.memory.length
+        if len(ids):
+            self.engine.read(cache.memory, ids)
+            cache.ids[length:length + len(ids)] = ids
+        cache.prompt = cache.memory.length + 1
+
+    def decode(self, cache, last, draws, steps, settings, *, stops=(), bias=None):
+        """Up to `steps` new tokens, and what there is room for, behind last [1], which is not yet in the cache; none behind one of `stops`.
+        Returns ids [1, made]. The cache then holds `last` and all of them but the newest."""
+        stops, made = [stop for stop in stops if stop >= 0], []
+        for uniform in draws[0](min(steps, self.hparams.n_ctx - cache.memory.length)):
+            length = cache.memory.length + 1
+            cache.ids[length - 1] = made[-1] if made else last[0]
+            logits = self.engine.read(cache.memory, cache.ids[length - 1:length])
+            made.append(choose(logits, uniform, settings, cache.ids[:length], cache.prompt, stops, bias))
+            if made[-1] in stops:
+                break
+        return np.array([made])
+
+
+def generator(prefix, models_dir='models', precision='int8', say=print):
+    """The Generator of a checkpoint on this CPU, from the file `<precision>.tflite` beside it, which is made of it if need be: by another
+    process, so that this one does without TensorFlow. Raises OSError where that file cannot be written."""
+    path, of = os.path.join(os.path.dirname(prefix), precision + '.tflite'), files.sha256(prefix + '.index')
     with contextlib.suppress(ValueError):
-        found = Engine(path, threads)
-        if (found.of, found.precision) == (of, precision):
-            return found
-    write(path, *source(), precision=precision, of=of)
-    return Engine(path, threads)
+        engine = Engine(path)
+        if (engine.of, engine.precision) == (of, precision):
+            return Generator(engine)
+    say(f'(making {path} of the weights: once, as long as they do not change)')
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    made = subprocess.run([sys.executable, '-m', 'src.lite', *map(os.path.abspath, (prefix, models_dir, path)), precision, of],
+                          cwd=root, stderr=subprocess.PIPE, text=True, errors='replace')
+    if made.returncode:
+        raise OSError(made.stderr.strip().splitlines()[-1] if made.stderr.strip() else f'{path} could not be made')
+    return Generator(Engine(path))
+
+
+def main(prefix, models_dir, path, precision, of):
+    """Write the file for `generator`."""
+    console.import_tensorflow()
+    from . import checkpoint, model
+    hparams, params = checkpoint.load(prefix, models_dir)
+    found = model.flat(params)
+    write(path, hparams, lambda name: found[name].numpy(), precision=precision, of=of)
+
+
+if __name__ == '__main__':
+    console.run(lambda: main(*sys.argv[1:]))

@@ -15,18 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from . import model
-from .logits import REMOVED, Past, Settings, append, beam_step, best_beam, by_row, check_settings, choose, penalize
+from .logits import REMOVED, Past, append, beam_step, best_beam, by_row, choose, penalize
+from .settings import Draw, Settings, check_settings
 
 STEPS = 32                                              # tokens that one call of the compiled loop makes at most
 
 
-def fresh_seed():
-    """A random seed from the system."""
-    return int(np.random.SeedSequence().entropy % 2 ** 31)
-
-
 class Cache:
-    """Keys and values of what each row has read: the first lengths[row] of ids[row]. To forget positions from the end, lower that."""
+    """Keys and values of what each row has read: the first lengths[row] of ids[row]. """
 
     def __init__(self, hparams, batch_size):
         self.values = tf.zeros([batch_size, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head])
@@ -34,6 +30,10 @@ class Cache:
         self.lengths = np.zeros(batch_size, np.int32)
         self.prompts = np.zeros(batch_size, np.int32)   # where in ids the generated ones begin
         self._types = hparams.type_tokens
+
+    def cut(self, length):
+        """Forget all but the first `length` positions of each row."""
+        self.lengths[:] = length
 
     def speakers(self, rows=slice(None)):
         """The token type of the last position of each row, [rows] int32; -1: none (model.token_types)."""
@@ -105,6 +105,10 @@ class Generator:
             step, (0, last, speaker, values, past, scores, tf.zeros(beams, tf.bool), tf.zeros(beams, tf.int32)))
         return past, made, best_beam(scores, made[None])[0]
 
+    def cache(self, batch_size=1):
+        """An empty Cache."""
+        return Cache(self.hparams, batch_size)
+
     def prefill(self, cache, X, row=None):
         """Put the tokens X [batch, n] behind what is in the cache, which is as much in each row; or [1, n] behind what is in that row."""
         X = np.asarray(X, np.int32)
@@ -140,17 +144,6 @@ class Generator:
         ids = ids.numpy()[:, :int(made)]
         cache.grow(np.concatenate([np.reshape(last, [-1, 1]), ids[:, :-1]], axis=1)[active].astype(np.int32), active)
         return ids
-
-
-class Draw:
-    """Random numbers of a row: NumPy's generator seeded with seed (a whole number, or a list of them; None: random) and row."""
-
-    def __init__(self, seed, row=0):
-        self._random = np.random.default_rng([*(abs(int(s)) for s in np.ravel(fresh_seed() if seed is None else seed)), row])
-
-    def __call__(self, steps):
-        """[steps] float32 in [0, 1)."""
-        return self._random.random(steps, np.float32)
 
 
 def stream(generator, context, settings=Settings(), *, length, seed=None, steps=STEPS):

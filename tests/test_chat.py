@@ -21,6 +21,9 @@ class Scripted:
         self.replies = [enc.encode(text) if isinstance(text, str) else text for text in replies]
         self.prefilled, self.seen, self.queue, self._ids = [], [], [], []
 
+    def cache(self):
+        return sample.Cache(self.hparams, 1)
+
     def prefill(self, cache, X):
         self._ids = self._ids[:cache.lengths[0]] + list(X[0])
         self.prefilled.append(len(X[0]))

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from src import logits as L
 from src.console import UsageError
-from src.logits import Settings
+from src.settings import Settings, check_settings
 
 N_VOCAB, N_CTX = 600, 24                                # three blocks of pick's, the last one short
 NO_BIAS, NO_STOPS = tf.zeros(N_VOCAB), tf.constant([-1])
@@ -573,7 +573,7 @@ def test_the_best_beam_by_its_length():
 def test_settings_that_cannot_be(name, value):
     """Whatever python-fire makes of what was typed: the flag, the value and what it takes, in one sentence."""
     with pytest.raises(UsageError, match=f'^--{name} {value} is out of range: it takes a .*[.]$'):
-        L.check_settings(**{name: value})
+        check_settings(**{name: value})
 
 
 @pytest.mark.parametrize('settings', [{}, {'temperature': 0}, {'temperature': 5}, {'top_k': 40}, {'top_k': 40.0}, {'top_p': 0}, {'top_p': 1},
@@ -581,11 +581,11 @@ def test_settings_that_cannot_be(name, value):
                                       {'min_p': 0}, {'min_p': 1}, {'typical_p': 0.2}, {'repetition_penalty': 0.01}, {'repetition_penalty': 1.2},
                                       {'frequency_penalty': -2}, {'presence_penalty': 2}, {'no_repeat_ngram_size': 3.0}, {'min_length': 10}])
 def test_settings_that_can(settings):
-    L.check_settings(**settings)
+    check_settings(**settings)
 
 
 def test_every_setting_is_checked_and_its_default_can_be():
-    L.check_settings(**Settings()._asdict())
+    check_settings(**Settings()._asdict())
     for name in Settings._fields:
         with pytest.raises(UsageError, match=f'--{name} nan'):
-            L.check_settings(**{name: math.nan})
+            check_settings(**{name: math.nan})

@@ -8,7 +8,7 @@ from test_logits import chi_square_p
 
 from src import logits, model, sample
 from src.console import UsageError
-from src.logits import Settings
+from src.settings import Settings
 from src.model import HParams
 
 SMALL = HParams(n_vocab=61, n_ctx=24, n_embd=16, n_head=2, n_layer=2)

@@ -1,0 +1,134 @@
+"""The next token of one row, in NumPy: what logits.py does in TensorFlow, for the engine that runs without it.
+
+    raw logits [n_vocab], and history: which tokens are already there
+    -> repetition, frequency, presence -> bias -> no repeated n-gram -> no stop before min_length         all the logits, in place
+    -> / temperature -> top_k -> top_p -> min_p -> typical -> pick                                        candidates, fewer and fewer
+
+Candidates are ids [n], ascending, and their logits [n] float32: what is cut is gone, and the next filter has less to read. The settings,
+their order and their sources are those of logits.py. There one program serves all rows, without a sort; here a filter that is off costs
+nothing, and sorting what is left is quick.
+"""
+import numpy as np
+
+REMOVED = -1e10                                         # the logit of a token that was taken out, as in logits.py
+
+
+# ---- what changes raw logits, in place
+
+def penalize_repetition(logits, history, penalty):
+    """Divide what is above 0 and multiply what is below, for every token already there; 1: off. Keskar et al. 2019, arXiv:1909.05858, section 4.1."""
+    there = logits[history]
+    logits[history] = np.where(there > 0, there / penalty, there * penalty)
+
+
+def penalize_frequency(logits, generated, frequency, presence):
+    """Take frequency for each time that a token was generated, and presence once; 0: off. As OpenAI's API documents them."""
+    ids, counts = np.unique(generated, return_counts=True)
+    logits[ids] -= counts.astype(np.float32) * frequency + presence
+
+
+def no_repeat_ngram(logits, history, n):
+    """Remove each token that would complete an n-gram which is already there; 0: off. Paulus et al. 2017, arXiv:1705.04304, section 2.5."""
+    if 0 < n <= len(history):
+        grams = np.lib.stride_tricks.sliding_window_view(history, n)                                # [len(history) - n + 1, n]
+        repeats = (grams[:, :-1] == history[len(history) - n + 1:]).all(axis=-1)
+        logits[grams[repeats, -1]] = REMOVED
+
+
+def penalize(logits, settings, history, prompt, stops, bias):
+    """All of the above on a copy, bans last: they stay bans. -> [n_vocab] float32."""
+    logits, generated = np.array(logits, np.float32), history[max(prompt, 0):]
+    if settings.repetition_penalty != 1:
+        penalize_repetition(logits, history, settings.repetition_penalty)
+    if settings.frequency_penalty or settings.presence_penalty:
+        penalize_frequency(logits, generated, settings.frequency_penalty, settings.presence_penalty)
+    if bias is not None:
+        logits = np.maximum(logits + bias, np.float32(REMOVED))
+    no_repeat_ngram(logits, history, int(settings.no_repeat_ngram_size))
+    if len(history) - prompt < settings.min_length:     # a prompt below 0: the window has slid on
+        logits[list(stops)] = REMOVED
+    return logits
+
+
+# ---- what cuts the distribution
+
+def weights_of(logits):
+    """What probabilities are proportional to: 1 for the most likely."""
+    return np.exp(logits - logits.max())
+
+
+def reach(p, weights):
+    """How many weights from the first on add up to p of them all, the one that crosses p included."""
+    cumulative = np.cumsum(weights, dtype=np.float64)
+    return int(np.searchsorted(cumulative[:-1], p * cumulative[-1])) + 1
+
+
+def top_k(ids, logits, k):
+    """Keep the k most likely tokens (Fan et al. 2018, arXiv:1805.04833), and those as likely as the last of them; 0: all."""
+    if not 0 < k < len(ids):
+        return ids, logits
+    keep = np.flatnonzero(logits >= np.partition(logits, -k)[-k])
+    return ids[keep], logits[keep]
+
+
+def top_p(ids, logits, p):
+    """Keep the most likely tokens that together reach p, the one that crosses p included and those as likely as it; 0 and 1: all.
+
+    Nucleus sampling: Holtzman et al. 2019, arXiv:1904.09751, section 3.1. All the tokens less likely than (1 - p) / n together do not reach
+    1 - p, so none of them is needed; that leaves little to sort.
+    """
+    if not 0 < p < 1:
+        return ids, logits
+    weights = weights_of(logits)
+    everything = weights.sum(dtype=np.float64)
+    first = np.sort(weights[weights >= (1 - p) * everything / len(ids)])[::-1]
+    least = first[reach(p * everything / first.sum(dtype=np.float64), first) - 1]
+    keep = np.flatnonzero(weights >= least)
+    return ids[keep], logits[keep]
+
+
+def min_p(ids, logits, p):
+    """Keep the tokens at least p times as likely as the most likely one; 0: all. Nguyen et al. 2024, arXiv:2407.01082."""
+    if p == 0:
+        return ids, logits
+    keep = np.flatnonzero(logits >= logits.max() + np.float32(np.log(p)))
+    return ids[keep], logits[keep]
+
+
+def typical(ids, logits, p):
+    """Keep the tokens whose surprisal is closest to the entropy and that together reach p, the one that crosses p included; 0 and 1: all.
+
+    Locally typical sampling: Meister et al. 2022, arXiv:2202.00666.
+    """
+    if not 0 < p < 1:
+        return ids, logits
+    weights = weights_of(logits)
+    everything = weights.sum(dtype=np.float64)
+    surprisal = logits.max() + np.log(everything) - logits
+    distance = np.abs(surprisal - (weights * surprisal).sum() / everything)
+    order = np.argsort(distance)
+    keep = np.flatnonzero(distance <= distance[order[reach(p, weights[order]) - 1]])
+    return ids[keep], logits[keep]
+
+
+# ---- the choice
+
+def pick(ids, logits, uniform):
+    """Draw by inverting the cumulative distribution; uniform in [0, 1)."""
+    cumulative = np.cumsum(weights_of(logits), dtype=np.float64)
+    return int(ids[np.searchsorted(cumulative[:-1], uniform * cumulative[-1], side='right')])
+
+
+def choose(logits, uniform, settings, history, prompt, stops=(), bias=None):
+    """The next token, an int: the most likely one at temperature 0, else drawn from what the filters leave.
+
+    logits [n_vocab] float32, uniform in [0, 1), settings: as logits.Settings; history [n] int32: the ids so far, of which the generated ones start
+    at `prompt` (below 0 when the window has slid on); stops: ids that end a text; bias [n_vocab] float32: REMOVED or -inf bans a token.
+    """
+    logits = penalize(logits, settings, history, prompt, stops, bias)
+    if settings.temperature == 0:
+        return int(logits.argmax())
+    ids = np.flatnonzero(logits >= min(REMOVED / 2, logits.max()))
+    ids, logits = top_k(ids, logits[ids] / np.float32(np.clip(settings.temperature, 1e-6, 1e38)), int(settings.top_k))
+    ids, logits = min_p(*top_p(ids, logits, settings.top_p), settings.min_p)
+    return pick(*typical(ids, logits, settings.typical_p), uniform)

@@ -1,0 +1,113 @@
+"""Each filter by hand, and the choice against that of logits.py: the same token for the same number."""
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from src import choose as C
+from src import logits as L
+from src.logits import Settings
+
+
+def log(*probabilities):
+    return np.log(np.array(probabilities, np.float32))
+
+
+def kept(cut, logits, setting):
+    """The ids that a cut leaves; each with its logit."""
+    ids, left = cut(np.arange(len(logits)), logits, setting)
+    assert left.tolist() == logits[ids].tolist()
+    return ids.tolist()
+
+
+# ---- by hand
+
+def test_repetition_divides_above_0_and_multiplies_below_once():
+    logits = np.array([3, -3, 3, -3, 0], np.float32)
+    C.penalize_repetition(logits, np.array([2, 3, 3, 4]), 2)
+    assert logits.tolist() == [3, -3, 1.5, -6, 0]
+
+
+def test_frequency_counts_and_presence_does_not():
+    logits = np.ones(4, np.float32)
+    C.penalize_frequency(logits, np.array([1, 3, 2, 3, 2, 3]), 0.5, 0.25)
+    assert logits.tolist() == [1, 0.25, -0.25, -0.75]
+
+
+@pytest.mark.parametrize('history, n, banned', [
+    ([1, 2, 3, 1, 2], 3, [3]), ([1, 2, 3, 1, 2], 2, [3]), ([1, 2, 3, 1, 2], 1, [1, 2, 3]), ([1, 2, 3, 1, 2], 4, []), ([1, 2, 3, 1, 2], 0, []),
+    ([1, 2, 3, 1, 2, 4, 1, 2], 3, [3, 4]), ([4, 4, 4], 3, [4]), ([4, 4], 3, []), ([4], 2, []), ([4, 4], 2, [4]), ([], 1, [])])
+def test_no_ngram_comes_twice(history, n, banned):
+    logits = np.zeros(6, np.float32)
+    C.no_repeat_ngram(logits, np.array(history, np.int32), n)
+    assert np.flatnonzero(logits == C.REMOVED).tolist() == banned
+
+
+def test_top_k_keeps_ties():
+    logits = log(.1, .4, .2, .2, .1)
+    assert [kept(C.top_k, logits, k) for k in (1, 2, 3)] == [[1], [1, 2, 3], [1, 2, 3]]
+    assert all(kept(C.top_k, logits, k) == [0, 1, 2, 3, 4] for k in (0, 4, 5, 9))
+
+
+def test_top_p_keeps_the_token_that_crosses_p_and_ties():
+    assert kept(C.top_p, log(.1, .5, .4), 0.45) == [1]
+    assert kept(C.top_p, log(.1, .5, .4), 0.6) == [1, 2]                # .5 alone falls short of .6
+    assert kept(C.top_p, log(.1, .5, .2, .2), 0.6) == [1, 2, 3]
+    assert kept(C.top_p, log(.1, .5, .4), 0) == kept(C.top_p, log(.1, .5, .4), 1) == kept(C.top_p, log(.1, .5, .4), 0.999999) == [0, 1, 2]
+
+
+def test_min_p_is_relative_to_the_most_likely():
+    assert [kept(C.min_p, log(.6, .29, .11), p) for p in (0, 0.15, 0.3, 0.5, 1)] == [[0, 1, 2], [0, 1, 2], [0, 1], [0], [0]]
+
+
+def test_typical_starts_next_to_the_entropy():
+    logits = log(.5, .3, .2)                            # entropy 1.03; surprisals .69, 1.20, 1.61 are .34, .17, .58 away
+    assert [kept(C.typical, logits, p) for p in (0, 0.25, 0.35, 0.85, 1)] == [[0, 1, 2], [1], [0, 1], [0, 1, 2], [0, 1, 2]]
+
+
+def test_pick_gives_each_token_its_share_in_order():
+    assert [C.pick(np.array([3, 5, 8]), log(.5, .3, .2), u) for u in (0, .49, .51, .79, .81, 1 - 2 ** -24)] == [3, 3, 5, 5, 8, 8]
+    assert C.pick(np.array([3, 5]), np.array([-900, 0], np.float32), 0.0) == 5                      # never one of probability 0
+
+
+def test_the_callers_logits_stay_as_they_are_and_bans_hold_at_any_temperature():
+    logits, bias = np.zeros(4, np.float32), np.array([-math.inf, 0, C.REMOVED, 0], np.float32)
+    settings = Settings(temperature=1e300, repetition_penalty=2.0, min_length=1)
+    assert {C.choose(logits, u, settings, np.array([3]), 1, stops=[1], bias=bias) for u in np.linspace(0, 0.999, 20)} == {3}
+    assert not logits.any()
+
+
+# ---- against logits.py
+
+ALONE = [dict(), dict(temperature=0), dict(temperature=0.3), dict(temperature=1e4), dict(top_k=1), dict(top_k=40), dict(top_p=0.5), dict(top_p=0.95),
+         dict(min_p=0.05), dict(typical_p=0.3), dict(typical_p=0.9), dict(repetition_penalty=1.5), dict(frequency_penalty=0.7),
+         dict(presence_penalty=-1.5), dict(no_repeat_ngram_size=1), dict(no_repeat_ngram_size=2), dict(min_length=9)]
+TOGETHER = [dict(temperature=0, repetition_penalty=3.0, frequency_penalty=2.0, no_repeat_ngram_size=2, min_length=9),
+            dict(temperature=0.7, top_k=40, top_p=0.9), dict(temperature=1.3, top_k=100, top_p=0.8, min_p=0.02, typical_p=0.9),
+            dict(temperature=0.9, top_p=0.9, repetition_penalty=1.2, frequency_penalty=0.3, presence_penalty=0.2, no_repeat_ngram_size=3, min_length=9)]
+ROWS, N_CTX = 24, 40
+theirs = tf.function(L.choose, autograph=False)
+
+
+@pytest.mark.parametrize('n_vocab', [200, 50257])
+@pytest.mark.parametrize('setting', ALONE + TOGETHER, ids=str)
+def test_the_choice_is_that_of_logits(setting, n_vocab):
+    settings, random = Settings(**setting), np.random.default_rng(n_vocab)
+    logits = random.normal(scale=3, size=[ROWS, n_vocab]).astype(np.float32)
+    logits[:, :12] += 9                                 # what history and stops are about is likely
+    bias = np.where(random.random(n_vocab) < 0.1, C.REMOVED, random.normal(size=n_vocab)).astype(np.float32)
+    history, uniform = random.integers(0, 12, [ROWS, N_CTX], np.int32), random.random(ROWS, np.float32)
+    length, prompt = random.integers(0, N_CTX + 1, ROWS, np.int32), np.full(ROWS, 5, np.int32)
+    prompt[::3], stops = -3, [2, 7]
+    past = L.Past(*map(tf.constant, (history, length, prompt)))
+    expected = theirs(tf.constant(logits), tf.constant(uniform), L.by_row([settings] * ROWS), past, tf.constant(bias), tf.constant(stops))
+    found = [C.choose(logits[i], uniform[i], settings, history[i, :length[i]], prompt[i], stops, bias) for i in range(ROWS)]
+    assert found == expected.numpy().tolist()
+
+
+def test_without_tensorflow():
+    code = "import sys; from src import choose; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0

@@ -1,0 +1,231 @@
+"""LiteRT's logits beside model.py's in float32, and beside NumPy's with the same rounding in int8."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+from reference import rough_params
+
+from src import checkpoint, folders, lite, model, sample
+from src.model import HParams
+from src.settings import Draw, Settings
+
+SMALL = HParams(n_vocab=61, n_ctx=300, n_embd=48, n_head=3, n_layer=2)
+IDS = np.random.default_rng(0).integers(0, 61, 300)     # more than two passes of ROWS
+
+
+def arrays(params):
+    found = model.flat(params)
+    return lambda name: found[name].numpy()
+
+
+def made(folder, precision, hparams=SMALL, seed=1, **options):
+    """(an Engine of small random weights, the weights)"""
+    params = rough_params(hparams, seed, scale=0.2)
+    path = str(folder / f'{precision}.tflite')
+    lite.write(path, hparams, arrays(params), precision=precision, **options)
+    return lite.Engine(path), params
+
+
+def after(engine, ids):
+    """(the memory of ids, the logits behind them)"""
+    memory = engine.memory()
+    return memory, engine.read(memory, ids)
+
+
+def expected(params, ids, hparams=SMALL):
+    return model.model(hparams, params, tf.constant(ids[None]))['logits'][0].numpy()
+
+
+# ---- float32
+
+@pytest.fixture(scope='module')
+def exact(tmp_path_factory):
+    return made(tmp_path_factory.mktemp('exact'), 'float32', of='abc')
+
+
+def test_float32_is_the_model_at_every_position_in_one_pass_or_many(exact):
+    engine, params = exact
+    logits = expected(params, IDS)
+    np.testing.assert_allclose(engine.read(engine.memory(), IDS, every=True), logits, atol=1e-4)
+    for parts in ([1] * 300, [3, 1, 1, 200, 95]):
+        memory = engine.memory()
+        for start, n in zip(np.cumsum([0, *parts]), parts):
+            np.testing.assert_allclose(engine.read(memory, IDS[start:start + n]), logits[start + n - 1], atol=1e-4)
+        assert memory.length == 300
+
+
+def test_a_lower_length_forgets(exact):
+    engine, params = exact
+    memory, _ = after(engine, IDS[:200])
+    memory.length = 10
+    other = np.concatenate([IDS[:10], IDS[100:130]])
+    np.testing.assert_allclose(engine.read(memory, other[10:]), expected(params, other)[-1], atol=1e-4)
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing(exact):
+    engine, params = exact
+    memory, _ = after(engine, IDS[:299])
+    for ids in ([], [1, 2]):
+        with pytest.raises(ValueError, match=f'{len(ids)} tokens behind 299: 1 to 1 fit into n_ctx 300'):
+            engine.read(memory, ids)
+    np.testing.assert_allclose(engine.read(memory, IDS[299:]), expected(params, IDS)[-1], atol=1e-4)
+
+
+def test_token_types_go_on_from_pass_to_pass_and_back_to_where_length_is_set(tmp_path):
+    hparams = HParams(n_vocab=61, n_ctx=40, n_embd=48, n_head=3, n_layer=2, type_tokens=(7, 9))
+    engine, params = made(tmp_path, 'float32', hparams)
+    ids = np.array([1, 2, 7, 3, 4, 9, 5, 6, 8, 7, 1])
+    logits = expected(params, ids, hparams)
+    assert np.abs(logits - expected(params, ids, SMALL)).max() > 0.01                    # types matter
+    memory, found = after(engine, ids[:4])
+    np.testing.assert_allclose(found, logits[3], atol=1e-4)
+    for i in range(4, 11):
+        np.testing.assert_allclose(engine.read(memory, ids[i:i + 1]), logits[i], atol=1e-4)
+    memory.length = 5                                                                   # behind 7, not behind 9
+    np.testing.assert_allclose(engine.read(memory, [3]), expected(params, np.append(ids[:5], 3), hparams)[-1], atol=1e-4)
+
+
+@pytest.mark.parametrize('precision', ['float32', 'int8'])
+def test_in_a_batch_each_goes_on_as_alone(tmp_path, precision):
+    engine, _ = made(tmp_path, precision)
+    alone, together = ([after(engine, ids)[0] for ids in (IDS[:1], IDS[5:140], IDS[:7])] for _ in range(2))
+    for ids in ([3, 4, 5], [60, 5, 0]):
+        np.testing.assert_array_equal(engine.step(together, ids), [engine.read(memory, [i]) for memory, i in zip(alone, ids)])
+    assert [memory.length for memory in together] == [3, 137, 9]
+
+
+# ---- int8
+
+def test_quantized_by_hand():
+    q, scales = lite.quantized(np.array([[1, -2, 0.5], [0, 0, 0], [127, 1.4, -63.6]], np.float32))
+    assert q.tolist() == [[64, -127, 32], [0, 0, 0], [127, 1, -64]]                        # 63.5 goes to the even 64, 31.75 to 32
+    assert scales[0] == np.float32(2 / 127) and scales[2] == 1
+
+
+def row_in_int8(x):
+    """A row with its own scale and zero point, which 0 falls upon: rounded to 256 levels from the least to the largest."""
+    least, most = np.minimum(x.min(-1, keepdims=True), 0), np.maximum(x.max(-1, keepdims=True), 0)
+    scale = np.maximum((most - least) / 255, 1e-30)
+    zero = np.rint(-128 - least / scale)
+    return (np.clip(np.rint(x / scale) + zero, -128, 127) - zero) * scale
+
+
+def simulated(params, ids, hparams=SMALL):
+    """The logits at each position in NumPy's float64, weights and activations rounded."""
+    get = arrays(params)
+
+    def product(x, w):
+        q, scales = lite.quantized(w)
+        return row_in_int8(x) @ (q * scales[:, None].astype(float)).T
+
+    def conv1d(x, at):
+        return product(x, get(at + '/w')[0].T) + get(at + '/b')
+
+    def norm(x, at):
+        d = x - x.mean(-1, keepdims=True)
+        return d / np.sqrt((d * d).mean(-1, keepdims=True) + 1e-5) * get(at + '/g') + get(at + '/b')
+
+    q, scales = lite.quantized(get('wte'))
+    n, x = len(ids), q[ids] * scales[ids, None].astype(float) + get('wpe')[:len(ids)]
+    for h in (f'h{i}' for i in range(hparams.n_layer)):
+        q, k, v = (z.reshape(n, hparams.n_head, -1).swapaxes(0, 1) for z in np.split(conv1d(norm(x, h + '/ln_1'), h + '/attn/c_attn'), 3, axis=1))
+        w = np.where(np.tri(n) > 0, np.exp(q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1])), 0)
+        x = x + conv1d((w / w.sum(-1, keepdims=True) @ v).swapaxes(0, 1).reshape(n, -1), h + '/attn/c_proj')
+        m = conv1d(norm(x, h + '/ln_2'), h + '/mlp/c_fc')
+        x = x + conv1d(0.5 * m * (1 + np.tanh(np.sqrt(2 / np.pi) * (m + 0.044715 * m ** 3))), h + '/mlp/c_proj')
+    return product(norm(x, 'ln_f'), get('wte'))
+
+
+def test_int8_is_the_model_with_rounded_weights_and_rows(tmp_path):
+    engine, params = made(tmp_path, 'int8')
+    logits, float_logits = simulated(params, IDS), expected(params, IDS)
+    spread = float_logits.std()
+    rounding = np.abs(logits - float_logits).mean() / spread
+    together = np.abs(engine.read(engine.memory(), IDS, every=True) - logits).mean() / spread
+    memory = engine.memory()
+    apart = np.abs(np.stack([engine.read(memory, IDS[i:i + 1]) for i in range(300)]) - logits).mean() / spread
+    assert together < rounding / 10 and apart < rounding / 10 and rounding < 0.05       # what is left: ties, and what follows from them
+
+
+# ---- a Generator, and its file
+
+@pytest.fixture
+def folder(demo_models, tmp_path):
+    return shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'tiny')
+
+
+def test_the_file_is_made_once_for_the_same_weights(folder, demo_models):
+    told = []
+
+    def opened(precision='int8'):
+        generator = lite.generator(folders.latest(folder), demo_models, precision, told.append)
+        return after(generator.engine, [5])[1]
+
+    first = opened()
+    assert (opened() == first).all() and len(told) == 1 and 'int8.tflite' in told[0]
+    assert (opened('float32') != first).any() and len(told) == 2
+    hparams, params = checkpoint.load(str(folder))
+    params['wte'].assign_add(0.1 * tf.random.stateless_normal(params['wte'].shape, [1, 2]))
+    checkpoint.save(str(folder), hparams, params, step=7)
+    assert (opened() != first).any() and len(told) == 3
+    with open(folder / 'int8.tflite', 'wb') as file:
+        file.write(b'nothing of ours')
+    opened()
+    assert len(told) == 4
+
+
+def test_a_file_that_cannot_be_made_is_told(folder, demo_models):
+    (folder / 'int8.tflite').mkdir()
+    with pytest.raises(OSError, match='int8.tflite'):
+        lite.generator(folders.latest(folder), demo_models, say=lambda text: None)
+
+
+@pytest.mark.parametrize('settings', [Settings(temperature=0), Settings(0, frequency_penalty=0.5), Settings(0, repetition_penalty=2), Settings(0, no_repeat_ngram_size=2),
+                                      Settings(0.7, 5)])
+def test_it_makes_what_tensorflow_makes(exact, settings):
+    """A few tokens at a time, cut back in between, up to the end of the window."""
+    engine, params = exact
+    here, there = lite.Generator(engine), sample.Generator(SMALL, params)
+    made = []
+    for generator in (here, there):
+        cache, draws, texts = generator.cache(), [Draw(3)], []
+        for length, context, last in ((0, [1, 2, 3], 4), (2, [7], 8), (2, [], 9), (0, IDS[:280], 5)):
+            cache.cut(length)
+            generator.prefill(cache, [context])
+            texts.append(generator.decode(cache, [last], draws, 6, settings, stops=[40, 41])[0].tolist())
+        texts.append(generator.decode(cache, [texts[-1][-1]], draws, 30, settings, stops=[-1])[0].tolist())
+        made.append(texts)
+    assert made[0] == made[1] and any(40 in text or 41 in text for text in made[0]) | (len(made[0][-1]) == 300 - 280 - len(made[0][-2]))
+
+
+def test_a_file_of_another_format_is_refused(tmp_path, monkeypatch):
+    made(tmp_path, 'int8')
+    monkeypatch.setattr(lite, 'FORMAT', lite.FORMAT + 1)
+    with pytest.raises(ValueError, match='is not of format'):
+        lite.Engine(str(tmp_path / 'int8.tflite'))
+
+
+def test_it_talks_without_tensorflow_in_silence_and_tensorflow_can_come_later(exact, tmp_path):
+    engine, params = exact
+    path = str(tmp_path / 'model.tflite')
+    lite.write(path, SMALL, arrays(params), precision='float32')
+    code = f'''
+import json, sys
+sys.path.insert(0, {ROOT!r})
+from src import lite
+engine = lite.Engine({path!r})
+print(json.dumps(engine.read(engine.memory(), [1, 2, 3]).tolist()))
+assert not [name for name in sys.modules if name in ('tensorflow', 'tensorflow.python')]
+import tensorflow as tf
+tf.lite.Interpreter({path!r})
+'''
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'})
+    assert run.returncode == 0, run.stderr
+    assert 'XNNPACK' not in run.stderr
+    np.testing.assert_allclose(json.loads(run.stdout), expected(params, np.array([1, 2, 3]))[-1], atol=1e-4)
