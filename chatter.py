@@ -8,11 +8,10 @@ The reply appears as it is made. Ctrl-C stops a reply and keeps the chat; Abort!
 """
 import argparse
 import contextlib
-import os
 import re
 import sys
 
-from src import console, files
+from src import console, files, generators
 
 CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')   # a model or a message must not steer the terminal
 
@@ -43,28 +42,13 @@ def parse_arguments():
     add('--max_turns', type=console.count, default=0, metavar='N', help='turns that the model sees, at most; 0: all that fit')
     add('--seed', type=int, help='the same one and the same words give the same replies; default: another every time')
 
-    add('--precision', choices=['auto', 'int8', 'float32'], default='auto',
+    add('--precision', choices=generators.PRECISIONS, default='auto',
         help='of the weights; auto: int8 on a CPU, which is three times as fast and as good within a percent, float32 on a GPU')
 
     add = parser.add_argument_group('the chat').add_argument
     add('--end_command', default='Abort!', metavar='WORDS', help='what you say to end the chat')
     add('--verbose', action='store_true', help="show TensorFlow's own messages")
     return parser.parse_args()
-
-
-def open_generator(args, place):
-    """(what makes the tokens, what to say of it): LiteRT on a CPU, else TensorFlow's XLA, which takes longer to start."""
-    gpu = os.path.exists('/dev/nvidiactl') or os.path.exists('/dev/kfd')
-    if args.precision == 'int8' or not gpu:
-        from src import folders, lite
-        precision = 'int8' if args.precision == 'auto' else args.precision
-        try:
-            return lite.generator(folders.resolve(place, args.models_dir)[1], args.models_dir, precision), f'{precision} weights on the CPU'
-        except (OSError, AttributeError, ImportError, TypeError) as error:          # a folder of others; another TensorFlow than it was written for
-            print(f'(no {precision}: {error})')
-    console.import_tensorflow(args.verbose)
-    from src import checkpoint, sample
-    return sample.Generator(*checkpoint.load(place, args.models_dir)), 'float32 weights'
 
 
 def open_session(args, place, generator):
@@ -128,7 +112,7 @@ def converse(session, end_command):
 def main():
     args = parse_arguments()
     place = files.find_model(args.model_name, args.models_dir, args.run_name, args.checkpoint_dir)
-    generator, weights = open_generator(args, place)
+    generator, weights = generators.open_generator(place, args.models_dir, args.precision, args.verbose)
     session = open_session(args, place, generator)
     if sys.stdin.isatty():
         with contextlib.suppress(ImportError):                       # Windows has its own line editing

@@ -9,12 +9,19 @@
     source.py      export files where they lie: in folders, zips, zips within zips
     readers/       one file per export format or dataset -> threads of messages
     corpus.py      threads -> conversations to learn from
+    folders.py     model and run folders without their weights: the newest checkpoint, who speaks
     shards.py      numbers that stay on the disk: npz files larger than memory, read in parts
     dataset.py     text -> token chunks (.npz), and whose each token is -> training batches
     model.py       token ids -> logits: the forward pass
     lora.py        low-rank adapters beside the weights: add, what is trained, merge
     checkpoint.py  weights <-> files: model folders and run folders
-    sample.py      logits -> tokens: filters, the cached step, sample_sequence
+    settings.py    how the next token is drawn: the settings, what they can be, the random numbers
+    stream.py      a text that goes on as long as one likes, whatever makes the tokens
+    logits.py      logits -> the next token, in TensorFlow: filters, penalties, the draw, a step of beam search
+    sample.py      tokens in bulk, in TensorFlow: the compiled step, its cache, sequences that come and go, sample_sequence
+    choose.py      logits -> the next token, in NumPy
+    lite.py        tokens on a CPU without TensorFlow: int8 or float32 weights in LiteRT
+    generators.py  which of the two makes a model's tokens on this machine
     fused.py       the forward pass and the loss as training wants them: less memory, fewer passes over it
     trainer.py     batches -> better weights: loss, optimizer, train_step, resumable state
     plan.py        what a training step will take, before any is spent, and what makes it fit

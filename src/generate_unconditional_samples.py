@@ -8,11 +8,14 @@
 import os
 import sys
 
+import numpy as np
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from src import console, files                                           # noqa: E402
+from src import console, dialogue, encoder, files, folders, generators   # noqa: E402
 from src.console import UsageError                                       # noqa: E402
-from src.settings import check_settings, fresh_seed                      # noqa: E402
+from src.settings import Settings, check_settings, fresh_seed            # noqa: E402
+from src.stream import stream                                            # noqa: E402
 
 HEAD = '=' * 40 + ' SAMPLE {} ' + '=' * 40
 FORMATS = ('txt', 'json', 'html')
@@ -20,7 +23,8 @@ FORMATS = ('txt', 'json', 'html')
 
 def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=None, temperature=1, top_k=0, top_p=1,
                  models_dir='models', run_name=None, checkpoint_dir='checkpoint', with_=None, topic=None, format='txt', plain=False,
-                 min_p=0, typical_p=1, repetition_penalty=1, frequency_penalty=0, presence_penalty=0, no_repeat_ngram_size=0, verbose=False):
+                 min_p=0, typical_p=1, repetition_penalty=1, frequency_penalty=0, presence_penalty=0, no_repeat_ngram_size=0, precision='auto',
+                 verbose=False):
     """Write texts out of nothing, or, with a model of conversations, whole conversations among the people it knows.
 
     Args:
@@ -45,32 +49,30 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
         frequency_penalty: taken from a token's logit for each time it was made, -2 to 2; 0: off.
         presence_penalty: taken from a token's logit once it was made, -2 to 2; 0: off.
         no_repeat_ngram_size: no run of so many tokens comes twice; 0: off.
+        precision: of the weights: int8, float32, or auto: int8 on a CPU, float32 on a GPU.
         verbose: show TensorFlow's own messages.
     """
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
     if format not in FORMATS:
         raise UsageError(f'--format {format} is out of range: it takes {", ".join(FORMATS)}.')
-    console.import_tensorflow(verbose)
-    from src import checkpoint, dialogue, encoder, sample
     folder = files.folder_of(place)
-    known = checkpoint.read_dialogue(folder)
+    known = folders.read_dialogue(folder)
     if known is None and (with_ is not None or topic is not None or format != 'txt'):
         raise UsageError(f'{folder} is no model of conversations, which --with, --topic and --format need: train on conversations first.')
-    hparams, params = checkpoint.load(place, models_dir)
+    generator, _ = generators.open_generator(place, models_dir, precision, verbose)
     enc = encoder.get_encoder(folder)
-    length = hparams.n_ctx if length is None else length
+    length = generator.hparams.n_ctx if length is None else length
     settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'min_p': min_p, 'typical_p': typical_p, 'repetition_penalty': repetition_penalty,
                 'frequency_penalty': frequency_penalty, 'presence_penalty': presence_penalty, 'no_repeat_ngram_size': no_repeat_ngram_size}
     check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
     seed = fresh_seed() if seed is None else seed
     if known and not plain:
-        return write_conversations(sample.Generator(hparams, params), enc, known, with_, topic, format, nsamples, length, seed, settings)
+        return write_conversations(generator, enc, known, with_, topic, format, nsamples, length, seed, settings)
     start = (dialogue.style_of(known).begin_ids(enc) or [0])[0]
     made = 0
     while nsamples == 0 or made < nsamples:
         batch = min(batch_size, nsamples - made) if nsamples else batch_size
-        out = sample.sample_sequence(hparams, params, length=length, start_token=start, batch_size=batch, seed=[seed, made], **settings)
-        for ids in out[:, 1:]:
+        for ids in np.concatenate(list(stream(generator, [[start]] * batch, Settings(**settings), length=length, seed=[seed, made])), axis=1):
             made += 1
             print(HEAD.format(made))
             print(enc.decode(ids), flush=True)
@@ -89,8 +91,8 @@ def named(text, there):
 
 
 def write_conversations(generator, enc, known, with_, topic, format, nsamples, length, seed, settings):
-    """Print conversations one after the other. known: what checkpoint.read_dialogue says; the rest: as in sample_model."""
-    from src import chat, dialogue, transcript
+    """Print conversations one after the other. known: what folders.read_dialogue says; the rest: as in sample_model."""
+    from src import chat, transcript
     style = dialogue.get_style(known['style'])
     there = style.speakers or known['speakers']
     people = None if with_ is None else named(with_, there)

@@ -8,16 +8,19 @@ import itertools
 import os
 import sys
 
+import numpy as np
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from src import console, files                                           # noqa: E402
+from src import console, dialogue, encoder, files, folders, generators   # noqa: E402
 from src.settings import Settings, check_settings, fresh_seed            # noqa: E402
+from src.stream import stream                                            # noqa: E402
 
 
 def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, length=None, temperature=1, top_k=0, top_p=1,
                    models_dir='models', run_name=None, checkpoint_dir='checkpoint',
                    min_p=0, typical_p=1, repetition_penalty=1, frequency_penalty=0, presence_penalty=0, no_repeat_ngram_size=0,
-                   num_beams=1, verbose=False):
+                   num_beams=1, precision='auto', verbose=False):
     """Continue the texts that you type, or that come from a pipe.
 
     Args:
@@ -39,15 +42,20 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
         presence_penalty: taken from a token's logit once it was made, -2 to 2; 0: off.
         no_repeat_ngram_size: no run of so many tokens comes twice; 0: off.
         num_beams: above 1, find the likeliest continuation with so many beams (beam search) instead of drawing one.
+        precision: of the weights: int8, float32, or auto: int8 on a CPU, float32 on a GPU.
         verbose: show TensorFlow's own messages.
     """
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
-    console.import_tensorflow(verbose)
-    from src import checkpoint, dialogue, encoder, sample
-    hparams, params = checkpoint.load(place, models_dir)
     folder = files.folder_of(place)
-    enc, style = encoder.get_encoder(folder), dialogue.style_of(checkpoint.read_dialogue(folder))
-    length = hparams.n_ctx // 2 if length is None else length
+    enc, style = encoder.get_encoder(folder), dialogue.style_of(folders.read_dialogue(folder))
+    if num_beams == 1:
+        generator, _ = generators.open_generator(place, models_dir, precision, verbose)
+    else:                                               # beams are XLA's
+        console.import_tensorflow(verbose)
+        from src import checkpoint, sample
+        generator = sample.Generator(*checkpoint.load(place, models_dir))
+    n_ctx = generator.hparams.n_ctx
+    length = n_ctx // 2 if length is None else length
     settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'min_p': min_p, 'typical_p': typical_p, 'repetition_penalty': repetition_penalty,
                 'frequency_penalty': frequency_penalty, 'presence_penalty': presence_penalty, 'no_repeat_ngram_size': no_repeat_ngram_size}
     check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
@@ -61,13 +69,12 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
             if prompt is None:
                 return
             print('Prompt should not be empty!')
-        context = style.prompt_ids(enc, prompt)[-hparams.n_ctx:]
+        context = style.prompt_ids(enc, prompt)[-n_ctx:]
         for first in range(0, nsamples, batch_size):
             if num_beams > 1:
-                made = [sample.beam_search(sample.generator_for(hparams, params), context, Settings(**settings), length=length, beams=num_beams)]
+                made = [sample.beam_search(generator, context, Settings(**settings), length=length, beams=num_beams)]
             else:
-                made = sample.sample_sequence(hparams, params, length=length, context=[context] * batch_size, batch_size=batch_size,
-                                              seed=[seed, number, first], **settings)[:, len(context):]
+                made = np.concatenate(list(stream(generator, [context] * batch_size, Settings(**settings), length=length, seed=[seed, number, first])), axis=1)
             for i, ids in enumerate(made, first + 1):
                 print('=' * 40 + f' SAMPLE {i} ' + '=' * 40)
                 print(enc.decode(ids))

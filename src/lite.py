@@ -360,49 +360,61 @@ def _silent():
 # ---- for a ChatSession
 
 class Cache:
-    """What one conversation has said, its ids too."""
+    """What each of several conversations, or texts, has said, its ids too."""
 
-    def __init__(self, memory, n_ctx):
-        self.memory, self.ids, self.prompt = memory, np.zeros(n_ctx + 1, np.int32), 0       # generated ones begin at ids[prompt]
+    def __init__(self, memories, n_ctx):
+        self.memories, self.ids = memories, np.zeros([len(memories), n_ctx + 1], np.int32)
+        self.prompts = np.zeros(len(memories), np.int32)                 # where in ids the generated ones begin
+
+    @property
+    def lengths(self):
+        """Positions that each row has read, [rows]."""
+        return np.array([memory.length for memory in self.memories])
 
     def cut(self, length):
-        """Forget all but the first `length` positions."""
-        self.memory.length = length
+        """Forget all but the first `length` positions of each row."""
+        for memory in self.memories:
+            memory.length = length
 
 
 class Generator:
-    """An Engine as a ChatSession drives it: what sample.Generator is, for one conversation."""
+    """An Engine that is driven as sample.Generator is."""
 
     def __init__(self, engine):
         self.engine, self.hparams = engine, engine.hparams
 
-    def cache(self):
+    def cache(self, batch_size=1):
         """An empty Cache."""
-        return Cache(self.engine.memory(), self.hparams.n_ctx)
+        return Cache([self.engine.memory() for _ in range(batch_size)], self.hparams.n_ctx)
 
     def prefill(self, cache, X):
-        """Put the tokens X [1, n] behind what is in the cache."""
-        ids, length = X[0], cache.memory.length
-        if len(ids):
-            self.engine.read(cache.memory, ids)
-            cache.ids[length:length + len(ids)] = ids
-        cache.prompt = cache.memory.length + 1
+        """Put the tokens X [batch, n] behind what is in the cache."""
+        for row, (memory, ids) in enumerate(zip(cache.memories, X)):
+            if len(ids):
+                cache.ids[row, memory.length:memory.length + len(ids)] = ids
+                self.engine.read(memory, ids)
+        cache.prompts[:] = cache.lengths + 1
 
     def decode(self, cache, last, draws, steps, settings, *, stops=(), bias=None):
-        """Up to `steps` new tokens, and what there is room for, behind last [1], which is not yet in the cache; none behind one of `stops`.
-        Returns ids [1, made]. The cache then holds `last` and all of them but the newest."""
+        """Up to `steps` new tokens, and what there is room for, behind last [batch], which is not yet in the cache; when each row has made
+        one of `stops`, it is enough. Returns ids [batch, made]. The cache then holds `last` and all of them but the newest."""
         stops, made = [stop for stop in stops if stop >= 0], []
-        for uniform in draws[0](min(steps, self.hparams.n_ctx - cache.memory.length)):
-            length = cache.memory.length + 1
-            cache.ids[length - 1] = made[-1] if made else last[0]
-            logits = self.engine.read(cache.memory, cache.ids[length - 1:length])
-            made.append(choose(logits, uniform, settings, cache.ids[:length], cache.prompt, stops, bias))
-            if made[-1] in stops:
+        uniforms = np.array([draw(min(steps, self.hparams.n_ctx - cache.memories[0].length)) for draw in draws])
+        done = np.zeros(len(draws), bool)
+        for column in uniforms.T:
+            n = cache.memories[0].length + 1
+            cache.ids[:, n - 1] = last
+            logits = self.engine.step(cache.memories, last)
+            last = [choose(row, uniform, settings, ids[:n], prompt, stops, bias)
+                    for row, uniform, ids, prompt in zip(logits, column, cache.ids, cache.prompts)]
+            made.append(last)
+            done |= np.isin(last, stops)
+            if done.all():
                 break
-        return np.array([made])
+        return np.array(made).T
 
 
-def generator(prefix, models_dir='models', precision='int8', say=print):
+def generator(prefix, models_dir='models', precision='int8'):
     """The Generator of a checkpoint on this CPU, from the file `<precision>.tflite` beside it, which is made of it if need be: by another
     process, so that this one does without TensorFlow. Raises OSError where that file cannot be written."""
     path, of = os.path.join(os.path.dirname(prefix), precision + '.tflite'), files.sha256(prefix + '.index')
@@ -410,7 +422,7 @@ def generator(prefix, models_dir='models', precision='int8', say=print):
         engine = Engine(path)
         if (engine.of, engine.precision) == (of, precision):
             return Generator(engine)
-    say(f'(making {path} of the weights: once, as long as they do not change)')
+    print(f'(making {path} of the weights: once, as long as they do not change)', file=sys.stderr)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     made = subprocess.run([sys.executable, '-m', 'src.lite', *map(os.path.abspath, (prefix, models_dir, path)), precision, of],
                           cwd=root, stderr=subprocess.PIPE, text=True, errors='replace')

@@ -2,7 +2,7 @@
 
     Generator.prefill: what was said, in one pass -> Cache
     Generator.decode: a token at a time, each from the one before, chosen by logits.choose -> ids
-    stream: a context, continued             beam_search: its likeliest continuation
+    beam_search: the likeliest continuation of a context
     Batch: sequences that come and go, each with its own context, settings and length
 
 One random number a token and row comes from NumPy, seeded by (seed, row): the same seed gives the same text, on any device
@@ -17,6 +17,7 @@ import tensorflow as tf
 from . import model
 from .logits import REMOVED, Past, append, beam_step, best_beam, by_row, choose, penalize
 from .settings import Draw, Settings, check_settings
+from .stream import stream
 
 STEPS = 32                                              # tokens that one call of the compiled loop makes at most
 
@@ -144,30 +145,6 @@ class Generator:
         ids = ids.numpy()[:, :int(made)]
         cache.grow(np.concatenate([np.reshape(last, [-1, 1]), ids[:, :-1]], axis=1)[active].astype(np.int32), active)
         return ids
-
-
-def stream(generator, context, settings=Settings(), *, length, seed=None, steps=STEPS):
-    """Yield `length` new tokens behind context [batch, n >= 1] in arrays [batch, at most `steps`].
-
-    Beyond n_ctx the window slides: the newer half of what it held is read anew, and generation goes on.
-    """
-    check_settings(length=length, **settings._asdict())
-    n_ctx = generator.hparams.n_ctx
-    window = np.asarray(context, np.int32)[:, -n_ctx:]
-    draws = [Draw(seed, row) for row in range(len(window))]
-    prompt, cache = window.shape[1], None
-    while length > 0:
-        if cache is None or cache.lengths[0] == n_ctx:
-            if cache is not None:
-                prompt -= window.shape[1] - max(1, n_ctx // 2)
-                window = window[:, -max(1, n_ctx // 2):]
-            cache = Cache(generator.hparams, len(window))
-            generator.prefill(cache, window[:, :-1])
-            cache.prompts[:] = prompt
-        ids = generator.decode(cache, window[:, -1], draws, min(length, steps), settings)
-        window = np.concatenate([window, ids], axis=1)
-        length -= ids.shape[1]
-        yield ids
 
 
 def beam_search(generator, context, settings=Settings(), *, length, beams, stops=(-1,)):

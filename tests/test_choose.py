@@ -74,10 +74,14 @@ def test_pick_gives_each_token_its_share_in_order():
 
 
 def test_the_callers_logits_stay_as_they_are_and_bans_hold_at_any_temperature():
-    logits, bias = np.zeros(4, np.float32), np.array([-math.inf, 0, C.REMOVED, 0], np.float32)
-    settings = Settings(temperature=1e300, repetition_penalty=2.0, min_length=1)
-    assert {C.choose(logits, u, settings, np.array([3]), 1, stops=[1], bias=bias) for u in np.linspace(0, 0.999, 20)} == {3}
-    assert not logits.any()
+    logits, bias = np.ones(4, np.float32), np.array([-math.inf, 0, C.REMOVED, 0], np.float32)
+    with np.errstate(over='raise'):
+        for temperature in (0, 1e-300, 1e300):
+            settings = Settings(temperature=temperature, repetition_penalty=2.0, min_length=1)
+            assert {C.choose(logits, u, settings, np.array([3]), 1, stops=[1], bias=bias) for u in np.linspace(0, 0.999, 20)} == {3}
+    assert C.choose(logits, 0.9, Settings(temperature=0), np.array([3]), 1) == 0                    # the first of several
+    C.choose(logits, 0.5, Settings(repetition_penalty=2.0), np.array([3]), 1)
+    assert logits.tolist() == [1, 1, 1, 1]
 
 
 # ---- against logits.py

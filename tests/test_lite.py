@@ -157,14 +157,15 @@ def test_int8_is_the_model_with_rounded_weights_and_rows(tmp_path):
 
 @pytest.fixture
 def folder(demo_models, tmp_path):
-    return shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'tiny')
+    return shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'tiny', ignore=shutil.ignore_patterns('*.tflite'))
 
 
-def test_the_file_is_made_once_for_the_same_weights(folder, demo_models):
+def test_the_file_is_made_once_for_the_same_weights(folder, demo_models, capsys):
     told = []
 
     def opened(precision='int8'):
-        generator = lite.generator(folders.latest(folder), demo_models, precision, told.append)
+        generator = lite.generator(folders.latest(folder), demo_models, precision)
+        told.extend(capsys.readouterr().err.splitlines())
         return after(generator.engine, [5])[1]
 
     first = opened()
@@ -183,7 +184,7 @@ def test_the_file_is_made_once_for_the_same_weights(folder, demo_models):
 def test_a_file_that_cannot_be_made_is_told(folder, demo_models):
     (folder / 'int8.tflite').mkdir()
     with pytest.raises(OSError, match='int8.tflite'):
-        lite.generator(folders.latest(folder), demo_models, say=lambda text: None)
+        lite.generator(folders.latest(folder), demo_models)
 
 
 @pytest.mark.parametrize('settings', [Settings(temperature=0), Settings(0, frequency_penalty=0.5), Settings(0, repetition_penalty=2), Settings(0, no_repeat_ngram_size=2),

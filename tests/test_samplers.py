@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, fails_clearly, run_script
 from test_chat import ENC, Scripted
 
-from src import dialogue
+from src import dialogue, folders, lite
 from src import generate_unconditional_samples as sampler
 from src.console import UsageError
 
@@ -20,6 +20,7 @@ HEADER = '=' * 40 + ' SAMPLE {} ' + '=' * 40
 
 @pytest.fixture(scope='module')
 def tiny(demo_models):
+    lite.generator(folders.latest(os.path.join(demo_models, 'tiny')))    # which is told on stderr
     return ['--model_name', 'tiny', '--models_dir', demo_models]
 
 
@@ -87,6 +88,7 @@ def friends(demo_models, tmp_path_factory):
     """A run that was trained on three people, as far as its note tells."""
     runs = tmp_path_factory.mktemp('runs')
     shutil.copytree(os.path.join(demo_models, 'tiny'), runs / 'r')
+    lite.generator(folders.latest(runs / 'r'))
     note = {'style': 'name', 'speakers': ['Mary Ann', 'Theo', 'Smith, J.', '0042', 'None']}
     (runs / 'r' / 'dialogue.json').write_text(json.dumps(note), encoding='utf-8')
     return ['--run_name', 'r', '--checkpoint_dir', str(runs)]

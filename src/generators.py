@@ -1,0 +1,27 @@
+"""What makes the tokens of a model on this machine: LiteRT on a CPU, TensorFlow's XLA on a GPU."""
+import os
+import sys
+
+from . import console, folders, lite
+from .console import UsageError
+
+PRECISIONS = ('auto', 'int8', 'float32')                # of the weights
+GPUS = ('/dev/nvidiactl', '/dev/kfd')                   # where Linux shows NVIDIA's and AMD's
+
+
+def open_generator(place, models_dir='models', precision='auto', verbose=False):
+    """The model that files.find_model found -> (its lite.Generator or sample.Generator, what to say of its weights).
+
+    precision: one of PRECISIONS; auto: int8 on a CPU, where it is several times as fast and within a percent as good; float32 on a GPU.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f'--precision {precision} is out of range: it takes {", ".join(PRECISIONS)}.')
+    if precision == 'int8' or not any(map(os.path.exists, GPUS)):
+        wanted = 'int8' if precision == 'auto' else precision
+        try:
+            return lite.generator(folders.resolve(place, models_dir)[1], models_dir, wanted), f'{wanted} weights on the CPU'
+        except (OSError, AttributeError, ImportError, TypeError) as error:          # a folder of others; another TensorFlow than it was written for
+            print(f'(no {wanted} weights: {error})', file=sys.stderr)
+    console.import_tensorflow(verbose)
+    from . import checkpoint, sample
+    return sample.Generator(*checkpoint.load(place, models_dir)), 'float32 weights'
