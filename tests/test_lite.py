@@ -14,6 +14,7 @@ from reference import rough_params
 from src import checkpoint, folders, lite, model, sample
 from src.model import HParams
 from src.settings import Draw, Settings
+from src.stream import stream
 
 SMALL = HParams(n_vocab=61, n_ctx=300, n_embd=48, n_head=3, n_layer=2)
 IDS = np.random.default_rng(0).integers(0, 61, 300)     # more than two passes of ROWS
@@ -203,6 +204,14 @@ def test_it_makes_what_tensorflow_makes(exact, settings):
         texts.append(generator.decode(cache, [texts[-1][-1]], draws, 30, settings, stops=[-1])[0].tolist())
         made.append(texts)
     assert made[0] == made[1] and any(40 in text or 41 in text for text in made[0]) | (len(made[0][-1]) == 300 - 280 - len(made[0][-2]))
+
+
+def test_texts_beyond_the_window_are_those_of_tensorflow(exact):
+    engine, params = exact
+    context = np.array([[1, 2, 3], [9, 8, 7]])
+    here, there = (np.concatenate(list(stream(generator, context, Settings(0.7, 8, repetition_penalty=1.2), length=330, seed=5)), axis=1)
+                   for generator in (lite.Generator(engine), sample.Generator(SMALL, params)))
+    assert here.shape == (2, 330) and (here == there).all()
 
 
 def test_a_file_of_another_format_is_refused(tmp_path, monkeypatch):

@@ -1,0 +1,39 @@
+"""Which of the two generators a machine gets."""
+import os
+import shutil
+
+import pytest
+
+from src import files, generators, lite, sample
+from src.console import UsageError
+
+
+@pytest.fixture
+def place(demo_models, tmp_path):
+    shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'models' / 'tiny', ignore=shutil.ignore_patterns('*.tflite'))
+    return files.find_model('tiny', str(tmp_path / 'models'))
+
+
+def test_a_cpu_gets_int8_weights_and_float32_when_asked(place, monkeypatch):
+    monkeypatch.setattr(generators, 'GPUS', ())
+    for precision, expected in (('auto', 'int8'), ('float32', 'float32')):
+        generator, said = generators.open_generator(place, precision=precision)
+        assert isinstance(generator, lite.Generator) and generator.engine.precision == expected and said == f'{expected} weights on the CPU'
+
+
+def test_a_gpu_gets_xla_unless_int8_is_asked_for(place, monkeypatch):
+    monkeypatch.setattr(generators, 'GPUS', (place,))                    # something that is there
+    assert isinstance(generators.open_generator(place)[0], sample.Generator)
+    assert isinstance(generators.open_generator(place, precision='int8')[0], lite.Generator)
+
+
+def test_where_litert_cannot_be_had_xla_does_it_and_it_is_said(place, monkeypatch, capsys):
+    monkeypatch.setattr(generators, 'GPUS', ())
+    os.mkdir(os.path.join(place, 'int8.tflite'))                         # as good as a folder that cannot be written to
+    generator, said = generators.open_generator(place)
+    assert isinstance(generator, sample.Generator) and said == 'float32 weights' and '(no int8 weights: ' in capsys.readouterr().err
+
+
+def test_a_precision_that_is_none(place):
+    with pytest.raises(UsageError, match='--precision int4 .* auto, int8, float32'):
+        generators.open_generator(place, precision='int4')
