@@ -59,6 +59,7 @@ def ctranslate2(folder, kind):
         with open(os.path.join(made + '-hf', 'merges.txt'), 'w') as file:
             file.write('#version: 0.2\n')
         ctranslate2.converters.TransformersConverter(made + '-hf').convert(made, quantization=None if precision == 'float32' else precision)
+        os.execv(sys.executable, [sys.executable, *sys.argv])            # what that took counts for nothing
     generator = ctranslate2.Generator(made, device='cpu', intra_threads=os.cpu_count(), compute_type=precision)
     return lambda batch, n, new: generator.generate_batch([[f't{i}' if i < 50256 else '<|endoftext|>' for i in ids] for ids in prompts(batch, n)],
                                                           max_length=new, min_length=new, sampling_topk=40, include_prompt_in_result=False)
