@@ -37,12 +37,6 @@ class Past(NamedTuple):
     prompt: tf.Tensor                                   # [batch] int32: the generated ones start here; below 0 when the window has slid on
 
 
-def past_of(prompts, n_ctx):
-    """Lists of ids, none longer than n_ctx -> the Past of these rows, before anything is generated."""
-    lengths = tf.constant([len(prompt) for prompt in prompts], tf.int32)
-    return Past(tf.constant([[*prompt, *[0] * (n_ctx - len(prompt))] for prompt in prompts], tf.int32), lengths, lengths)
-
-
 def append(past, ids):
     """The Past with one more generated token in each row, ids [batch]; a full window stays as it is."""
     n_ctx = past.history.shape[1]

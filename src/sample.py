@@ -23,7 +23,7 @@ STEPS = 32                                              # tokens that one call o
 
 
 class Cache:
-    """Keys and values of what each row has read: the first lengths[row] of ids[row]. """
+    """Keys and values of what each row has read: the first lengths[row] of ids[row]."""
 
     def __init__(self, hparams, batch_size):
         self.values = tf.zeros([batch_size, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head])

@@ -15,6 +15,12 @@ NO_BIAS, NO_STOPS = tf.zeros(N_VOCAB), tf.constant([-1])
 compiled = tf.function(L.choose, jit_compile=True, autograph=False)
 
 
+def past_of(prompts, n_ctx):
+    """Lists of ids, none longer than n_ctx -> the Past of these rows, before anything is generated."""
+    lengths = tf.constant([len(prompt) for prompt in prompts], tf.int32)
+    return L.Past(tf.constant([[*prompt, *[0] * (n_ctx - len(prompt))] for prompt in prompts], tf.int32), lengths, lengths)
+
+
 def kept(logits):
     """Which tokens a filter left, a row of booleans each."""
     return (np.asarray(logits) > -1e9).tolist()
@@ -31,7 +37,7 @@ def changed(settings):
 
 def nothing(rows=1, n_ctx=4):
     """A Past of empty rows."""
-    return L.past_of([[]] * rows, n_ctx)
+    return past_of([[]] * rows, n_ctx)
 
 
 def random_rows(seed, rows=6, n_vocab=N_VOCAB, scale=3.0):
@@ -95,7 +101,7 @@ def test_settings_by_row():
 
 
 def test_the_past_grows_a_token_a_row_until_the_window_is_full():
-    past = L.past_of([[7, 8], [], [1, 2, 3, 4]], n_ctx=4)
+    past = past_of([[7, 8], [], [1, 2, 3, 4]], n_ctx=4)
     assert past.length.numpy().tolist() == past.prompt.numpy().tolist() == [2, 0, 4]
     for ids in ([5, 5, 9], [6, 5, 9]):
         past = L.append(past, tf.constant(ids))
@@ -167,7 +173,7 @@ def test_stops_are_banned_while_a_row_is_short():
 
 
 def test_min_length_counts_what_was_generated():
-    past, settings = L.past_of([[1, 1, 1]], n_ctx=9), Settings(temperature=0, min_length=2)
+    past, settings = past_of([[1, 1, 1]], n_ctx=9), Settings(temperature=0, min_length=2)
     logits = tf.constant([[0., 1., 2., 3.]])
     for expected in (2, 2, 3):                          # 3 is the most likely, and the stop
         token = L.choose(logits, tf.zeros(1), L.by_row([settings]), past, tf.zeros(4), tf.constant([3]))
@@ -301,7 +307,7 @@ def test_penalties_against_the_slow_way(settings):
     histories = [random.integers(3, size=n).tolist() for n in (0, 1, 2, 3, 7, 20, N_CTX)]
     prompts = [0, 0, 2, 1, 4, 12, 20]
     rows, bias = random_rows(2, len(histories), n_vocab), random.normal(size=n_vocab).astype(np.float32)
-    past = L.past_of(histories, N_CTX)._replace(prompt=tf.constant(prompts))
+    past = past_of(histories, N_CTX)._replace(prompt=tf.constant(prompts))
     found = L.penalize(tf.constant(rows), L.by_row([settings] * len(rows)), past, tf.constant(bias), tf.constant([5, -1]))
     expected = [reference_penalized(row, settings, h, h[n:], bias, [5]) for row, h, n in zip(rows, histories, prompts)]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -387,7 +393,7 @@ def test_no_temperature_brings_back_what_is_banned(temperature):
 
 def test_temperature_0_is_the_most_likely_token_after_the_penalties():
     logits = tf.constant([[1., 3., 2.], [-1., -3., -2.], [5., 5., 5.]])
-    greedy, past = L.by_row([Settings(temperature=0)] * 3), L.past_of([[1], [0], []], 4)
+    greedy, past = L.by_row([Settings(temperature=0)] * 3), past_of([[1], [0], []], 4)
     late = tf.fill([3], 0.99)
     assert L.choose(logits, late, greedy, past, tf.zeros(3), NO_STOPS).numpy().tolist() == [1, 0, 0]
     penalized = greedy._replace(repetition_penalty=tf.fill([3], 3.))
@@ -406,7 +412,7 @@ def mixed_arguments(seed):
     random = np.random.default_rng(seed)
     rows = random_rows(seed, len(MIXED))
     rows[:, :9] += 7
-    past = L.past_of([random.integers(9, size=random.integers(3, N_CTX)).tolist() for _ in MIXED], N_CTX)
+    past = past_of([random.integers(9, size=random.integers(3, N_CTX)).tolist() for _ in MIXED], N_CTX)
     past = past._replace(prompt=past.length // 2)
     bias = random.normal(size=rows.shape).astype(np.float32)
     stops = random.integers(-1, 9, size=[len(MIXED), 2])
@@ -488,7 +494,7 @@ def test_ten_thousand_draws_follow_the_distribution(settings):
     n, history, stop = 10_000, [3, 1, 4, 1, 5, 3, 1], 8
     row, bias = np.random.default_rng(5).normal(scale=0.8, size=9).astype(np.float32), np.linspace(-0.3, 0.3, 9).astype(np.float32)
     rows = np.concatenate([np.tile(row, [n, 1]), np.full([n, 300], -1e10)], axis=1).astype(np.float32)[:, ::-1]      # the last places, over two blocks
-    past = L.past_of([[308 - token for token in history]], N_CTX)
+    past = past_of([[308 - token for token in history]], N_CTX)
     past = tf.nest.map_structure(lambda x: tf.repeat(x, n, axis=0), past._replace(prompt=tf.constant([3])))
     uniform = np.random.default_rng(11).random(n, np.float32)
     wide_bias = tf.constant(np.concatenate([np.zeros(300), bias[::-1]]), tf.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from reference import rough_params
-from test_logits import chi_square_p
+from test_logits import chi_square_p, past_of
 
 from src import logits, model, sample
 from src.console import UsageError
@@ -133,7 +133,7 @@ def uncached(params, ids, numbers, **settings):
     prompt, ids = len(ids), list(ids)
     for u in numbers:
         found = model.model(SMALL, params, [ids])['logits'][:, -1]
-        past = logits.past_of([ids], 24)._replace(prompt=tf.constant([prompt]))
+        past = past_of([ids], 24)._replace(prompt=tf.constant([prompt]))
         ids.append(int(logits.choose(found, tf.constant([u]), logits.by_row([Settings(**settings)]), past, tf.zeros(61), tf.constant([-1]))[0]))
     return ids
 
