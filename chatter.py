@@ -41,7 +41,6 @@ def parse_arguments():
     add('--length', type=console.positive_int, metavar='TOKENS', help='of a reply, at most; default: 100, or a quarter of n_ctx')
     add('--max_turns', type=console.count, default=0, metavar='N', help='turns that the model sees, at most; 0: all that fit')
     add('--seed', type=int, help='the same one and the same words give the same replies; default: another every time')
-
     add('--precision', choices=generators.PRECISIONS, default='auto',
         help='of the weights; auto: int8 on a CPU, which is three times as fast and as good within a percent, float32 on a GPU')
 

@@ -62,17 +62,16 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
     generator, _ = generators.open_generator(place, models_dir, precision, verbose)
     enc = encoder.get_encoder(folder)
     length = generator.hparams.n_ctx if length is None else length
-    settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'min_p': min_p, 'typical_p': typical_p, 'repetition_penalty': repetition_penalty,
-                'frequency_penalty': frequency_penalty, 'presence_penalty': presence_penalty, 'no_repeat_ngram_size': no_repeat_ngram_size}
-    check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
+    settings = Settings(temperature, top_k, top_p, min_p, typical_p, repetition_penalty, frequency_penalty, presence_penalty, no_repeat_ngram_size)
+    check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings._asdict())
     seed = fresh_seed() if seed is None else seed
     if known and not plain:
-        return write_conversations(generator, enc, known, with_, topic, format, nsamples, length, seed, settings)
+        return write_conversations(generator, enc, known, with_, topic, format, nsamples, length, seed, settings._asdict())
     start = (dialogue.style_of(known).begin_ids(enc) or [0])[0]
     made = 0
     while nsamples == 0 or made < nsamples:
         batch = min(batch_size, nsamples - made) if nsamples else batch_size
-        for ids in np.concatenate(list(stream(generator, [[start]] * batch, Settings(**settings), length=length, seed=[seed, made])), axis=1):
+        for ids in np.concatenate(list(stream(generator, [[start]] * batch, settings, length=length, seed=[seed, made])), axis=1):
             made += 1
             print(HEAD.format(made))
             print(enc.decode(ids), flush=True)

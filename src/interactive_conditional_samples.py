@@ -56,9 +56,8 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
         generator = sample.Generator(*checkpoint.load(place, models_dir))
     n_ctx = generator.hparams.n_ctx
     length = n_ctx // 2 if length is None else length
-    settings = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p, 'min_p': min_p, 'typical_p': typical_p, 'repetition_penalty': repetition_penalty,
-                'frequency_penalty': frequency_penalty, 'presence_penalty': presence_penalty, 'no_repeat_ngram_size': no_repeat_ngram_size}
-    check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings)
+    settings = Settings(temperature, top_k, top_p, min_p, typical_p, repetition_penalty, frequency_penalty, presence_penalty, no_repeat_ngram_size)
+    check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings._asdict())
     if num_beams != 1 and (not isinstance(num_beams, int) or num_beams < 1 or nsamples != 1):
         raise console.UsageError(f'--num_beams {num_beams} with --nsamples {nsamples}: it takes a whole number from 1 up, and above 1 makes one sample.')
     if nsamples % batch_size:
@@ -72,9 +71,9 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
         context = style.prompt_ids(enc, prompt)[-n_ctx:]
         for first in range(0, nsamples, batch_size):
             if num_beams > 1:
-                made = [sample.beam_search(generator, context, Settings(**settings), length=length, beams=num_beams)]
+                made = [sample.beam_search(generator, context, settings, length=length, beams=num_beams)]
             else:
-                made = np.concatenate(list(stream(generator, [context] * batch_size, Settings(**settings), length=length, seed=[seed, number, first])), axis=1)
+                made = np.concatenate(list(stream(generator, [context] * batch_size, settings, length=length, seed=[seed, number, first])), axis=1)
             for i, ids in enumerate(made, first + 1):
                 print('=' * 40 + f' SAMPLE {i} ' + '=' * 40)
                 print(enc.decode(ids))

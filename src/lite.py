@@ -261,11 +261,20 @@ class Engine:
         if not 0 < len(ids) <= room:
             raise ValueError(f'{len(ids)} tokens behind {memory.length}: 1 to {room} fit into n_ctx {self.hparams.n_ctx}')
         found = []
-        for start in range(0, len(ids), ROWS):
-            x, a = self._layers([memory], [ids[start:start + ROWS]])
+        for x, a in self._passes(memory, ids):
             if every:
                 found.append(self._run(self._last, x=x, a=a)['logits'])
         return np.concatenate(found) if every else self._run(self._last, x=x[-1:], a=a[-1:])['logits'][0]
+
+    def put(self, memory, ids):
+        """read, of which nobody asks what follows."""
+        for _ in self._passes(memory, ids):
+            pass
+
+    def _passes(self, memory, ids):
+        """Put ids behind what there is, ROWS at a time: yield the stream and the attention of each pass (_layers)."""
+        for start in range(0, len(ids), ROWS):
+            yield self._layers([memory], [ids[start:start + ROWS]])
 
     def step(self, memories, ids):
         """Put an id behind each of several memories, which have room, in one pass -> the logits of what follows, [memory, n_vocab] float32."""
@@ -357,7 +366,7 @@ def _silent():
         os.close(kept)
 
 
-# ---- for a ChatSession
+# ---- what drives it
 
 class Cache:
     """What each of several conversations, or texts, has said, its ids too."""
@@ -392,7 +401,7 @@ class Generator:
         for row, (memory, ids) in enumerate(zip(cache.memories, X)):
             if len(ids):
                 cache.ids[row, memory.length:memory.length + len(ids)] = ids
-                self.engine.read(memory, ids)
+                self.engine.put(memory, ids)
         cache.prompts[:] = cache.lengths + 1
 
     def decode(self, cache, last, draws, steps, settings, *, stops=(), bias=None):

@@ -293,7 +293,7 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
         h += tf.where(types[..., None] >= 0, tf.gather(wte, tf.maximum(types, 0)), 0.)
     h = ops.drop(tf.cast(h, dtype), 3 * hparams.n_layer)
     if past_length is None:
-        mask = tf.range(before + sequence) <= positions[0, :, None]   # [sequence, all]
+        mask = tf.range(before + sequence) <= positions[0, :, None]               # [sequence, all]
     else:
         positions, mask = tf.broadcast_to(positions, X.shape), None
         ops = ops._replace(look=lambda q, past, layer, mask, drop: look_back(q, past, layer, positions))

@@ -123,7 +123,7 @@ class Generator:
     def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None):
         """Up to `steps` (at most STEPS, and what the cache has room for) new tokens behind `last` [batch], which is not yet in the cache.
 
-        draws: a Draw for each row. settings: logits.Settings, or one for each row. stops: ids, of all rows or [batch, stops]; when each
+        draws: a Draw for each row. settings: Settings, or one for each row. stops: ids, of all rows or [batch, stops]; when each
         row has made one, it is enough. bias: [n_vocab] or [batch, n_vocab], added to the logits. active: [batch] bool, rows that count.
         Returns ids [batch, made]. The cache then holds `last` and all of them but the newest, in the active rows.
         """
@@ -246,7 +246,7 @@ def sample_sequence(hparams, params, *, length, context=None, start_token=None, 
     """Tokens of length `length` behind a context, or behind start_token alone: the original's front door.
 
     context: [batch_size, n] token ids, or start_token: one id; exactly one of the two. temperature 0 is greedy; top_k 0 and
-    top_p 0 or 1 are off, both apply when both are given; settings: the others of logits.Settings. seed: the same one gives the same
+    top_p 0 or 1 are off, both apply when both are given; settings: the others of Settings. seed: the same one gives the same
     tokens; None: random. Returns np.int32 [batch_size, n + length], the context (or start token) included.
     """
     if (context is None) == (start_token is None):
