@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -95,6 +96,15 @@ def demo_models(tmp_path_factory):
     hparams = model.HParams(n_vocab=2048, n_ctx=64, n_embd=32, n_head=4, n_layer=2)
     checkpoint.save(str(tiny), hparams, model.init_params(hparams, seed=1))
     return str(models)
+
+
+def free_addresses(n):
+    """Addresses on this machine at which nobody listens."""
+    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(n)]
+    addresses = [f'127.0.0.1:{s.getsockname()[1]}' for s in sockets]
+    for s in sockets:
+        s.close()
+    return addresses
 
 
 # ---- a server that cuts, stalls, lies and refuses

@@ -3,14 +3,13 @@ import csv
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
-from conftest import CHATS, ROOT
+from conftest import CHATS, ROOT, free_addresses
 
 from src import workers
 from src.console import UsageError, UserError
@@ -55,18 +54,9 @@ def test_1_2_and_4_devices_give_one_curve(options):
 
 # ---- processes
 
-def free_ports(n):
-    """Addresses on this machine at which nobody listens."""
-    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(n)]
-    addresses = [f'127.0.0.1:{s.getsockname()[1]}' for s in sockets]
-    for s in sockets:
-        s.close()
-    return addresses
-
-
 def start(folder, models, n, *flags, run_name='run1'):
     """n processes of train.py that train together."""
-    addresses = ','.join(free_ports(n))
+    addresses = ','.join(free_addresses(n))
     command = [sys.executable, TRAIN, '--dataset', CHATS, '--models_dir', models, '--model_name', 'tiny', '--batch_size', '4', '--seed', '1',
                '--learning_rate', '1e-3', '--sample_every', '0', '--run_name', run_name, *map(str, flags)]
     together = [['--workers', addresses, '--worker_index', str(i)] for i in range(n)] if n > 1 else [[]]
@@ -128,7 +118,7 @@ def test_ctrl_c_at_one_stops_all_after_the_same_step(tmp_path, demo_models):
 
 
 def test_other_settings_are_refused_by_all(tmp_path, demo_models):
-    addresses = ','.join(free_ports(2))
+    addresses = ','.join(free_addresses(2))
     command = [sys.executable, TRAIN, '--dataset', CHATS, '--models_dir', demo_models, '--model_name', 'tiny', '--batch_size', '2', '--workers', addresses]
     processes = [subprocess.Popen([*command, '--worker_index', str(i), '--stop_after', str(5 + i)], cwd=tmp_path, text=True,
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE) for i in range(2)]
@@ -138,7 +128,7 @@ def test_other_settings_are_refused_by_all(tmp_path, demo_models):
 
 
 def test_workers_that_do_not_answer_are_named():
-    one, two = free_ports(2)
+    one, two = free_addresses(2)
     with pytest.raises(UserError, match=f'worker 1 .{two}. did not come within 1 s: start every worker with the same --workers'):
         workers.Workers([one, two], 0).meet(seconds=1)
     with pytest.raises(UserError, match=f'worker 0 .{one}. did not answer within 1 s'):

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from conftest import free_addresses
 
 from src import workers
 from src.console import UserError
@@ -24,14 +25,6 @@ print('training', flush=True)
 time.sleep({'waits': 60, 'saves': 3}.get(sys.argv[3], 1))
 w.leave(UserError('the disk is full.') if sys.argv[3] == 'fails' else None)
 '''
-
-
-def free_addresses(n):
-    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(n)]
-    found = [f'127.0.0.1:{s.getsockname()[1]}' for s in sockets]
-    for s in sockets:
-        s.close()
-    return found
 
 
 def outcomes(*calls):
