@@ -17,8 +17,9 @@
     checkpoint.py  weights <-> files: model folders and run folders
     settings.py    how the next token is drawn: the settings, what they can be, the random numbers
     stream.py      a text that goes on as long as one likes, whatever makes the tokens
+    batch.py       texts that are made together: they come and go between two steps
     logits.py      logits -> the next token, in TensorFlow: filters, penalties, the draw, a step of beam search
-    sample.py      tokens in bulk, in TensorFlow: the compiled step, its cache, sequences that come and go, sample_sequence
+    sample.py      tokens in bulk, in TensorFlow: the compiled step, its cache, sample_sequence
     choose.py      logits -> the next token, in NumPy
     lite.py        tokens on a CPU without TensorFlow: int8 or float32 weights in LiteRT
     generators.py  which of the two makes a model's tokens on this machine

@@ -2,7 +2,7 @@
 
     raw logits [n_vocab], and history: which tokens are already there
     -> repetition, frequency, presence -> bias -> no repeated n-gram -> no stop before min_length         all the logits, in place
-    -> / temperature -> top_k -> top_p -> min_p -> typical -> pick                                        candidates, fewer and fewer
+    -> top_k -> / temperature -> top_p -> min_p -> typical -> pick                                        candidates, fewer and fewer
 
 Candidates are ids [n], ascending, and their logits [n] float32: what is cut is gone, and the next filter has less to read. The settings,
 their order and their sources are those of logits.py. There one program serves all rows, without a sort; here a filter that is off costs
@@ -11,6 +11,7 @@ nothing, and sorting what is left is quick.
 import numpy as np
 
 REMOVED = -1e10                                         # the logit of a token that was taken out, as in logits.py
+BLOCK = 256                                             # tokens in one look, of top_k and of pick
 
 
 # ---- what changes raw logits, in place
@@ -63,12 +64,23 @@ def reach(p, weights):
     return int(np.searchsorted(cumulative[:-1], p * cumulative[-1])) + 1
 
 
-def top_k(ids, logits, k):
-    """Keep the k most likely tokens (Fan et al. 2018, arXiv:1805.04833), and those as likely as the last of them; 0: all."""
-    if not 0 < k < len(ids):
-        return ids, logits
-    keep = np.flatnonzero(logits >= np.partition(logits, -k)[-k])
-    return ids[keep], logits[keep]
+def top_k(logits, k):
+    """logits [n_vocab] -> candidates: the k most likely tokens (Fan et al. 2018, arXiv:1805.04833), and those as likely as the last of them; 0: all.
+
+    The k-th largest of some blocks' maxima is no larger than the k-th largest of all: what is below it need not be looked at.
+    """
+    least = min(REMOVED / 2, logits.max())
+    if not 0 < k < len(logits):
+        k = len(logits)
+    elif k <= len(logits) // BLOCK:
+        maxima = logits[:len(logits) // BLOCK * BLOCK].reshape(-1, BLOCK).max(axis=1)
+        least = max(least, np.partition(maxima, -k)[-k])
+    ids = np.flatnonzero(logits >= least)
+    logits = logits[ids]
+    if k < len(ids):
+        keep = np.flatnonzero(logits >= np.partition(logits, -k)[-k])
+        ids, logits = ids[keep], logits[keep]
+    return ids, logits
 
 
 def top_p(ids, logits, p):
@@ -114,9 +126,13 @@ def typical(ids, logits, p):
 # ---- the choice
 
 def pick(ids, logits, uniform):
-    """Draw by inverting the cumulative distribution; uniform in [0, 1)."""
-    cumulative = np.cumsum(weights_of(logits), dtype=np.float64)
-    return int(ids[np.searchsorted(cumulative[:-1], uniform * cumulative[-1], side='right')])
+    """Draw by inverting the cumulative distribution; uniform in [0, 1). First the block, then the token in it: cumulative sums are slow."""
+    weights = weights_of(logits)
+    blocks = np.cumsum(np.add.reduceat(weights, range(0, len(weights), BLOCK), dtype=np.float64))
+    wanted = uniform * blocks[-1]
+    block = np.searchsorted(blocks[:-1], wanted, side='right')
+    some = np.cumsum(weights[block * BLOCK:(block + 1) * BLOCK], dtype=np.float64)
+    return int(ids[block * BLOCK + np.searchsorted(some[:-1], wanted - (blocks[block - 1] if block else 0), side='right')])
 
 
 def choose(logits, uniform, settings, history, prompt, stops=(), bias=None):
@@ -128,7 +144,7 @@ def choose(logits, uniform, settings, history, prompt, stops=(), bias=None):
     logits = penalize(logits, settings, history, prompt, stops, bias)
     if settings.temperature == 0:
         return int(logits.argmax())
-    ids = np.flatnonzero(logits >= min(REMOVED / 2, logits.max()))
-    ids, logits = top_k(ids, logits[ids] / np.float32(np.clip(settings.temperature, 1e-6, 1e38)), int(settings.top_k))
-    ids, logits = min_p(*top_p(ids, logits, settings.top_p), settings.min_p)
+    ids, logits = top_k(logits, int(settings.top_k))
+    ids, logits = top_p(ids, logits / np.float32(np.clip(settings.temperature, 1e-6, 1e38)), settings.top_p)
+    ids, logits = min_p(ids, logits, settings.min_p)
     return pick(*typical(ids, logits, settings.typical_p), uniform)

@@ -1,6 +1,6 @@
 """GPT-2 on the CPU, a conversation or a few: a token takes as long as reading the weights does, and TensorFlow is not imported.
 
-    weights -> write -> int8.tflite -> Engine: Memory, ids -> logits
+    weights -> write -> int8.tflite -> Engine: Cache, ids -> logits
 
 The products with weights run in LiteRT, whose interpreter TensorFlow brings along: a library of 15 MB that loads by itself. int8 weights have
 one scale per output; an activation row is rounded to int8 as it comes (Jacob et al. 2017, arXiv:1712.05877, section 2.1; the kernels are
@@ -24,6 +24,7 @@ import mmap
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -32,10 +33,13 @@ import numpy as np
 
 from . import console, files
 from .choose import choose
+from .settings import Settings
 
 FORMAT = 1                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
 ROWS = 128                                              # positions in one pass: more are hardly faster and take more memory
+REACH = 32                                              # positions by which attention of single rows looks further
+ALONE = 4                                               # rows from which on two threads look
 
 
 def _library(name):
@@ -210,13 +214,25 @@ def _attention(part, n_head, features):
 
 # ---- file -> logits
 
-class Memory:
-    """What one conversation has said: keys and values of the first `length` positions. To forget positions from the end, lower `length`."""
+class Cache:
+    """What each of several texts has said: keys and values of the first lengths[row] positions, and the ids themselves."""
 
-    def __init__(self, hparams):
-        self.cache = np.zeros([hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head], np.float32)
-        self.types = np.full(hparams.n_ctx + 1, -1)     # [i + 1]: the token type at position i; -1: none
-        self.length = 0
+    def __init__(self, hparams, batch_size=1):
+        self.values = np.zeros([hparams.n_layer, 2, batch_size, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head], np.float32)
+        self.ids = np.zeros([batch_size, hparams.n_ctx + 1], np.int32)
+        self.types = np.full([batch_size, hparams.n_ctx + 1], -1)        # [row, i + 1]: the token type at position i; -1: none
+        self.lengths = np.zeros(batch_size, np.int32)
+        self.prompts = np.zeros(batch_size, np.int32)   # where in ids the generated ones begin
+
+    def cut(self, length, row=slice(None)):
+        """Forget all but the first `length` positions, of each row or of one."""
+        self.lengths[row] = length
+
+    def copy(self, source, target, length):
+        """The first `length` positions of a row become those of another."""
+        for array in (self.values.transpose(2, 4, 0, 1, 3, 5)[:, :length], self.ids[:, :length], self.types[:, :length + 1]):
+            array[target] = array[source]
+        self.lengths[target] = length
 
 
 class Engine:
@@ -241,6 +257,8 @@ class Engine:
         self._wte, self._wpe = self._constant('wte'), self._constant('wpe')
         self._scales = self._model.TensorQuantizationParameters(self._names[self._last]['wte'], self._last)[0]     # [n_vocab], or none
         _let_go(self._constant('h0/attn/c_attn/w', part=0), self._wte)      # XNNPACK has them in an order of its own, in memory of its own
+        self._pool = ThreadPoolExecutor(1)
+        self._scale = np.float32(1 / math.sqrt(self.hparams.n_embd // self.hparams.n_head))
         self._shapes = [None for part in parts]         # of the inputs that each part is ready for
 
     def _constant(self, name, part=None):
@@ -248,57 +266,63 @@ class Engine:
         part = self._last if part is None else part
         return self._model.tensor(self._model, self._names[part][name], part)
 
-    def memory(self):
-        """An empty Memory."""
-        return Memory(self.hparams)
-
-    def read(self, memory, ids, every=False):
-        """Put ids [n] behind what there is -> the logits of what follows, [n_vocab] float32; with `every`, of what follows each id, [n, n_vocab].
+    def read(self, cache, ids, row=0, every=False):
+        """Put ids [n] behind what is in a row -> the logits of what follows, [n_vocab] float32; with `every`, of what follows each id, [n, n_vocab].
 
         Raises ValueError when n is 0 or they do not fit into n_ctx.
         """
-        room = self.hparams.n_ctx - memory.length
+        room = self.hparams.n_ctx - cache.lengths[row]
         if not 0 < len(ids) <= room:
-            raise ValueError(f'{len(ids)} tokens behind {memory.length}: 1 to {room} fit into n_ctx {self.hparams.n_ctx}')
+            raise ValueError(f'{len(ids)} tokens behind {cache.lengths[row]}: 1 to {room} fit into n_ctx {self.hparams.n_ctx}')
+        if len(ids) == 1:
+            logits = self.step(cache, ids, np.array([row]))
+            return logits if every else logits[0]
         found = []
-        for x, a in self._passes(memory, ids):
+        for x, a in self._passes(cache, ids, row):
             if every:
                 found.append(self._run(self._last, x=x, a=a)['logits'])
         return np.concatenate(found) if every else self._run(self._last, x=x[-1:], a=a[-1:])['logits'][0]
 
-    def put(self, memory, ids):
+    def put(self, cache, ids, row=0):
         """read, of which nobody asks what follows."""
-        for _ in self._passes(memory, ids):
+        for _ in self._passes(cache, ids, row):
             pass
 
-    def _passes(self, memory, ids):
-        """Put ids behind what there is, ROWS at a time: yield the stream and the attention of each pass (_layers)."""
-        for start in range(0, len(ids), ROWS):
-            yield self._layers([memory], [ids[start:start + ROWS]])
-
-    def step(self, memories, ids):
-        """Put an id behind each of several memories, which have room, in one pass -> the logits of what follows, [memory, n_vocab] float32."""
-        x, a = self._layers(memories, np.reshape(ids, [-1, 1]))
+    def step(self, cache, ids, rows=None):
+        """Put an id behind what is in each row, or in each of `rows`, which have room, in one pass -> the logits of what follows, [rows, n_vocab]
+        float32. What a row gets does not depend on the others, not in its last digit."""
+        rows = np.arange(len(cache.lengths)) if rows is None else rows
+        ids, lengths = np.reshape(ids, [-1, 1]), cache.lengths[rows]
+        x = np.concatenate([self._start(cache, new, row) for new, row in zip(ids, rows)])
+        groups = list(_groups(rows, lengths + 1, self.hparams.n_ctx))
+        x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, groups))
+        cache.ids[rows, lengths] = ids[:, 0]
+        cache.lengths[rows] += 1
         return self._run(self._last, x=x, a=a)['logits']
 
-    def _layers(self, memories, ids):
-        """Some ids for each memory -> the stream x and the attention a of the last layer, [rows, n_embd] each, one memory's rows behind the other's."""
-        ends = np.cumsum([len(new) for new in ids])
-        x = np.concatenate([self._start(memory, np.asarray(new)) for memory, new in zip(memories, ids)])
+    def _passes(self, cache, ids, row):
+        """Put ids behind what is in a row, ROWS at a time: yield the stream and the attention of each pass (_layers)."""
+        for start in range(0, len(ids), ROWS):
+            new, before = np.asarray(ids[start:start + ROWS]), cache.lengths[row]
+            yield self._layers(self._start(cache, new, row), lambda qkv, layer: self._attn(qkv, cache.values[layer, :, row], before))
+            cache.ids[row, before:before + len(new)] = new
+            cache.lengths[row] += len(new)
+
+    def _layers(self, x, attn):
+        """x [rows, n_embd] through the layers -> the stream and the attention of the last one, [rows, n_embd] each. attn(qkv, layer) -> [rows, n_embd]."""
         qkv = self._run(0, x=x)['qkv']
         for layer in range(self.hparams.n_layer):
-            a = np.concatenate([self._attn(qkv[end - len(new):end], memory.cache[layer], memory.length) for memory, new, end in zip(memories, ids, ends)])
+            a = attn(qkv, layer)
             if layer + 1 < self.hparams.n_layer:
                 x, qkv = self._run(layer + 1, x=x, a=a).values()
-        for memory, new in zip(memories, ids):
-            memory.length += len(new)
         return x, a
 
-    def _start(self, memory, ids):
-        """ids [rows] -> what goes into the first layer: the embeddings of tokens, positions and token types, [rows, n_embd]."""
-        x = self._embed(ids) + self._wpe[memory.length:memory.length + len(ids)]
+    def _start(self, cache, ids, row):
+        """ids [n] behind what is in a row -> what goes into the first layer: the embeddings of tokens, positions and token types, [n, n_embd]."""
+        before = cache.lengths[row]
+        x = self._embed(ids) + self._wpe[before:before + len(ids)]
         if self.hparams.type_tokens:                    # as model.token_types
-            types = memory.types[memory.length:memory.length + len(ids) + 1]
+            types = cache.types[row, before:before + len(ids) + 1]
             for i, token in enumerate(ids):
                 types[i + 1] = token if token in self.hparams.type_tokens else types[i]
             x += np.where(types[1:, None] >= 0, self._embed(types[1:]), np.float32(0))
@@ -308,21 +332,38 @@ class Engine:
         rows = self._wte[ids]
         return rows * self._scales[ids, None] if len(self._scales) else rows
 
-    def _attn(self, qkv, cache, before):
-        """Masked attention (model.look) of qkv [rows, 3 * n_embd] behind the first `before` positions of cache [2, head, n_ctx, features], into
-        which the new ones are written -> [rows, n_embd]."""
-        rows, n_head = len(qkv), self.hparams.n_head
-        q, k, v = qkv.reshape(rows, 3, n_head, -1).transpose(1, 2, 0, 3)                             # [head, rows, features] each
-        keys, values = cache[:, :, :before + rows]                                                   # [head, all, features] each
-        keys[:, before:], values[:, before:] = k, v
-        q = q / np.float32(math.sqrt(q.shape[-1]))
-        if rows == 1:                                   # LiteRT would first copy keys and values, which takes longer than all the rest
-            w = q @ keys.swapaxes(1, 2)                                                              # [head, 1, all]
-            w = np.exp(w - w.max(axis=-1, keepdims=True))
-            y = w @ values / w.sum(axis=-1, keepdims=True)
+    def _attn(self, qkv, values, before):
+        """Masked attention (model.look) of a row's qkv [n, 3 * n_embd] behind the first `before` positions of values [2, head, n_ctx, features],
+        into which the new ones are written -> [n, n_embd]."""
+        n, n_head = len(qkv), self.hparams.n_head
+        q, k, v = qkv.reshape(n, 3, n_head, -1).transpose(1, 2, 0, 3)                                # [head, n, features] each
+        values[:, :, before:before + n] = k, v
+        keys, values = values[:, :, :before + n]                                                     # [head, all, features] each
+        y = self._run(self._last + 1, q=q * self._scale, k=keys, v=values, mask=_mask(n, before + n))['y']
+        return y.swapaxes(0, 1).reshape(n, -1)
+
+    def _look(self, qkv, values, rows, lengths, groups):
+        """The same of one new position in each of several rows, behind their first `lengths`: qkv [rows, 3 * n_embd], values [2, row, head, n_ctx,
+        features] -> [rows, n_embd]. In NumPy, for LiteRT would first copy keys and values, which takes longer than all the rest."""
+        qkv = qkv.reshape(len(rows), 3, self.hparams.n_head, -1)
+        values[0][rows, :, lengths], values[1][rows, :, lengths] = qkv[:, 1], qkv[:, 2]
+        q, y = qkv[:, 0, :, None] * self._scale, np.empty_like(qkv[:, 0])                            # [rows, head, 1, features], [rows, head, features]
+
+        def look(heads):
+            for some, there, mask in groups:
+                keys, looked = values[:, there, heads, :mask.shape[-1]]                              # [some, head, all, features] each
+                w = q[some, heads] @ keys.swapaxes(2, 3) + mask                                      # [some, head, 1, all]
+                w = np.exp(w - w.max(axis=-1, keepdims=True))
+                y[some, heads] = (w @ looked / w.sum(axis=-1, keepdims=True))[:, :, 0]
+
+        if len(rows) < ALONE:
+            look(slice(None))
         else:
-            y = self._run(self._last + 1, q=q, k=keys, v=values, mask=_mask(rows, before + rows))['y']
-        return y.swapaxes(0, 1).reshape(rows, -1)
+            half = qkv.shape[2] // 2
+            other = self._pool.submit(look, slice(half))
+            look(slice(half, None))
+            other.result()
+        return y.reshape(len(rows), -1)
 
     def _run(self, part, **inputs):
         """A part of the model: {name: array} -> {name: array}."""
@@ -352,6 +393,16 @@ def _mask(rows, everything):
     return np.triu(np.full([rows, everything], -1e10, np.float32), everything - rows + 1)
 
 
+def _groups(rows, lengths, n_ctx):
+    """Which rows look together: neighbours who have as many positions, rounded up to REACH -> (slice of rows, slice of the cache, mask [n, 1, 1, all]
+    that hides what is beyond a row's own length)."""
+    reaches = np.minimum(-(-lengths // REACH) * REACH, n_ctx)
+    starts = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(reaches, prepend=0) != 0))
+    for start, end in zip(starts, [*starts[1:], len(rows)]):
+        hidden = np.arange(reaches[start]) >= lengths[start:end, None]
+        yield slice(start, end), slice(rows[start], rows[end - 1] + 1), np.where(hidden, np.float32(-1e10), np.float32(0))[:, None, None]
+
+
 @contextlib.contextmanager
 def _silent():
     """LiteRT tells standard error that it has made its delegate; nobody needs to know."""
@@ -368,24 +419,6 @@ def _silent():
 
 # ---- what drives it
 
-class Cache:
-    """What each of several conversations, or texts, has said, its ids too."""
-
-    def __init__(self, memories, n_ctx):
-        self.memories, self.ids = memories, np.zeros([len(memories), n_ctx + 1], np.int32)
-        self.prompts = np.zeros(len(memories), np.int32)                 # where in ids the generated ones begin
-
-    @property
-    def lengths(self):
-        """Positions that each row has read, [rows]."""
-        return np.array([memory.length for memory in self.memories])
-
-    def cut(self, length):
-        """Forget all but the first `length` positions of each row."""
-        for memory in self.memories:
-            memory.length = length
-
-
 class Generator:
     """An Engine that is driven as sample.Generator is."""
 
@@ -394,30 +427,36 @@ class Generator:
 
     def cache(self, batch_size=1):
         """An empty Cache."""
-        return Cache([self.engine.memory() for _ in range(batch_size)], self.hparams.n_ctx)
+        return Cache(self.hparams, batch_size)
 
-    def prefill(self, cache, X):
-        """Put the tokens X [batch, n] behind what is in the cache."""
-        for row, (memory, ids) in enumerate(zip(cache.memories, X)):
-            if len(ids):
-                cache.ids[row, memory.length:memory.length + len(ids)] = ids
-                self.engine.put(memory, ids)
-        cache.prompts[:] = cache.lengths + 1
+    def prefill(self, cache, X, row=None):
+        """Put the tokens X [batch, n] behind what is in the cache; or [1, n] behind what is in that row."""
+        rows = range(len(cache.lengths)) if row is None else [row]
+        for at, ids in zip(rows, X):
+            self.engine.put(cache, ids, at)
+            cache.prompts[at] = cache.lengths[at] + 1
 
-    def decode(self, cache, last, draws, steps, settings, *, stops=(), bias=None):
-        """Up to `steps` new tokens, and what there is room for, behind last [batch], which is not yet in the cache; when each row has made
-        one of `stops`, it is enough. Returns ids [batch, made]. The cache then holds `last` and all of them but the newest."""
-        stops, made = [stop for stop in stops if stop >= 0], []
-        uniforms = np.array([draw(min(steps, self.hparams.n_ctx - cache.memories[0].length)) for draw in draws])
-        done = np.zeros(len(draws), bool)
+    def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None):
+        """Up to `steps` new tokens, and what there is room for, behind last [batch], which is not yet in the cache; when each row has made one of its
+        stops, it is enough. The arguments are those of sample.Generator.decode.
+
+        Returns ids [batch, made]. The cache then holds `last` and all of them but the newest, in the active rows.
+        """
+        batch, n_ctx = len(cache.lengths), self.hparams.n_ctx
+        rows = np.arange(batch) if active is None else np.flatnonzero(active)
+        settings = [settings] * batch if isinstance(settings, Settings) else settings
+        stops = np.broadcast_to(stops, [batch, np.shape(stops)[-1]])
+        bias = [None] * batch if bias is None else np.broadcast_to(bias, [batch, self.hparams.n_vocab])
+        last, made, done = np.array(last), [], np.ones(batch, bool)
+        done[rows] = False
+        uniforms = np.array([draws[row](min(steps, n_ctx - cache.lengths[rows].max())) for row in rows])
         for column in uniforms.T:
-            n = cache.memories[0].length + 1
-            cache.ids[:, n - 1] = last
-            logits = self.engine.step(cache.memories, last)
-            last = [choose(row, uniform, settings, ids[:n], prompt, stops, bias)
-                    for row, uniform, ids, prompt in zip(logits, column, cache.ids, cache.prompts)]
-            made.append(last)
-            done |= np.isin(last, stops)
+            logits = self.engine.step(cache, last[rows], rows)
+            for row, new, uniform in zip(rows, logits, column):
+                n = cache.lengths[row]
+                last[row] = choose(new, uniform, settings[row], cache.ids[row, :n], cache.prompts[row], stops[row][stops[row] >= 0], bias[row])
+            made.append(last.copy())
+            done |= (last[:, None] == stops).any(axis=1)
             if done.all():
                 break
         return np.array(made).T

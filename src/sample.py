@@ -3,14 +3,11 @@
     Generator.prefill: what was said, in one pass -> Cache
     Generator.decode: a token at a time, each from the one before, chosen by logits.choose -> ids
     beam_search: the likeliest continuation of a context
-    Batch: sequences that come and go, each with its own context, settings and length
 
 One random number a token and row comes from NumPy, seeded by (seed, row): the same seed gives the same text, on any device
 and whatever else is in the batch. The cache is static, [batch, n_layer, 2, n_head, n_ctx, features], and written in place; it is read
 no further than it is filled. Each program is compiled once per batch size: settings are arguments, not constants.
 """
-from dataclasses import dataclass, field
-
 import numpy as np
 import tensorflow as tf
 
@@ -32,9 +29,14 @@ class Cache:
         self.prompts = np.zeros(batch_size, np.int32)   # where in ids the generated ones begin
         self._types = hparams.type_tokens
 
-    def cut(self, length):
-        """Forget all but the first `length` positions of each row."""
-        self.lengths[:] = length
+    def cut(self, length, row=slice(None)):
+        """Forget all but the first `length` positions, of each row or of one."""
+        self.lengths[row] = length
+
+    def copy(self, source, target, length):
+        """The first `length` positions of a row become those of another."""
+        self.values = tf.gather(self.values, np.where(np.arange(len(self.ids)) == target, source, np.arange(len(self.ids))))
+        self.ids[target], self.lengths[target] = self.ids[source], length
 
     def speakers(self, rows=slice(None)):
         """The token type of the last position of each row, [rows] int32; -1: none (model.token_types)."""
@@ -161,73 +163,6 @@ def beam_search(generator, context, settings=Settings(), *, length, beams, stops
         tf.fill([beams], context[-1]), cache.values, tf.constant(cache.speakers()), past, tf.constant(min(length, hparams.n_ctx - len(context))),
         by_row([settings] * beams), tf.zeros(hparams.n_vocab), tf.constant(np.tile(np.asarray(stops, np.int32), [beams, 1])))
     return past.history[int(best), len(context):len(context) + int(made[best])].numpy().tolist()
-
-
-@dataclass
-class Sequence:
-    """One in a Batch: what it goes on from and how. `made` grows; `over` tells that there will be no more."""
-    context: list                                       # token ids, at least one
-    length: int                                         # new tokens at most; with the context no more than n_ctx + 1
-    settings: Settings = Settings()
-    stops: tuple = ()                                   # ids, up to Batch.STOPS: the first of them that is made ends it
-    seed: int | None = None
-    made: list = field(default_factory=list)
-    over: bool = False
-
-
-class Batch:
-    """Up to `size` sequences that are generated together, each with its own context, settings, seed and length. Those that are over leave,
-    others enter in their place between two steps, and none changes what another gets (Yu et al. 2022, "Orca", section 3.2)."""
-    STOPS = 4
-
-    def __init__(self, generator, size):
-        self.generator = generator
-        self.rows = [None] * size                       # of Sequence
-        self._draws = [None] * size
-        self._cache = Cache(generator.hparams, size)
-
-    def enter(self, sequence):
-        """Read the sequence's context into a free row. Returns whether there was one."""
-        n_ctx = self.generator.hparams.n_ctx
-        if not sequence.context or len(sequence.context) + sequence.length > n_ctx + 1 or len(sequence.stops) > self.STOPS:
-            raise ValueError(f'a sequence needs a context, which with {sequence.length} new tokens is no longer than {n_ctx + 1}, '
-                             f'and {self.STOPS} stops at most')
-        check_settings(length=sequence.length, **sequence.settings._asdict())
-        if None not in self.rows:
-            return False
-        row = self.rows.index(None)
-        self.rows[row], self._draws[row] = sequence, Draw(sequence.seed)
-        self._cache.lengths[row] = 0
-        self.generator.prefill(self._cache, [sequence.context[:-1]], row)
-        return True
-
-    def leave(self, sequence):
-        """Free the row of a sequence, over or not."""
-        self.rows = [None if other is sequence else other for other in self.rows]
-
-    def step(self, steps):
-        """Up to `steps` more tokens, at most STEPS, for each sequence. Returns [(sequence, its new ids)]; those that are over have left."""
-        there = [sequence for sequence in self.rows if sequence]
-        if not there:
-            return []
-        steps = min([steps] + [sequence.length - len(sequence.made) for sequence in there])
-        some = there[0]
-        rows = [sequence or some for sequence in self.rows]              # what an empty row is given does not matter
-        ids = self.generator.decode(
-            self._cache, [(row.made or row.context)[-1] for row in rows], self._draws, steps, [row.settings for row in rows],
-            stops=[[*row.stops, *[-1] * (self.STOPS - len(row.stops))] for row in rows], active=np.array([row is not None for row in self.rows]))
-        found = []
-        for sequence, new in zip(self.rows, ids.tolist()):
-            if sequence:
-                ends = next((k for k, i in enumerate(new) if i in sequence.stops), None)
-                new = new if ends is None else new[:ends + 1]
-                sequence.made += new
-                sequence.over = ends is not None or len(sequence.made) >= sequence.length
-                found.append((sequence, new))
-        for sequence, _ in found:
-            if sequence.over:
-                self.leave(sequence)
-        return found
 
 
 _last_generator = None

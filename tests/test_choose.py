@@ -48,8 +48,17 @@ def test_no_ngram_comes_twice(history, n, banned):
 
 def test_top_k_keeps_ties():
     logits = log(.1, .4, .2, .2, .1)
-    assert [kept(C.top_k, logits, k) for k in (1, 2, 3)] == [[1], [1, 2, 3], [1, 2, 3]]
-    assert all(kept(C.top_k, logits, k) == [0, 1, 2, 3, 4] for k in (0, 4, 5, 9))
+    for k, ids in ((1, [1]), (2, [1, 2, 3]), (3, [1, 2, 3]), (0, [0, 1, 2, 3, 4]), (4, [0, 1, 2, 3, 4]), (5, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4])):
+        found, left = C.top_k(logits, k)
+        assert found.tolist() == ids and left.tolist() == logits[ids].tolist()
+
+
+@pytest.mark.parametrize('n', [C.BLOCK * 20, C.BLOCK * 20 + 7, C.BLOCK * 3])
+def test_top_k_of_many_is_the_end_of_the_sorted_ones(n):
+    logits = np.random.default_rng(n).permutation(n).astype(np.float32)
+    for k in (1, 2, 19, 20, 21, 100):
+        ids, left = C.top_k(logits, k)
+        assert sorted(left) == list(range(n - k, n)) and (np.diff(ids) > 0).all() and (logits[ids] == left).all()
 
 
 def test_top_p_keeps_the_token_that_crosses_p_and_ties():
@@ -71,6 +80,8 @@ def test_typical_starts_next_to_the_entropy():
 def test_pick_gives_each_token_its_share_in_order():
     assert [C.pick(np.array([3, 5, 8]), log(.5, .3, .2), u) for u in (0, .49, .51, .79, .81, 1 - 2 ** -24)] == [3, 3, 5, 5, 8, 8]
     assert C.pick(np.array([3, 5]), np.array([-900, 0], np.float32), 0.0) == 5                      # never one of probability 0
+    many = np.zeros(3 * C.BLOCK + 5, np.float32)
+    assert [C.pick(np.arange(len(many)), many, (i + 0.5) / len(many)) for i in range(len(many))] == list(range(len(many)))
 
 
 def test_the_callers_logits_stay_as_they_are_and_bans_hold_at_any_temperature():

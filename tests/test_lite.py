@@ -34,9 +34,9 @@ def made(folder, precision, hparams=SMALL, seed=1, **options):
 
 
 def after(engine, ids):
-    """(the memory of ids, the logits behind them)"""
-    memory = engine.memory()
-    return memory, engine.read(memory, ids)
+    """(a cache that holds ids, the logits behind them)"""
+    cache = lite.Cache(engine.hparams)
+    return cache, engine.read(cache, ids)
 
 
 def expected(params, ids, hparams=SMALL):
@@ -53,29 +53,29 @@ def exact(tmp_path_factory):
 def test_float32_is_the_model_at_every_position_in_one_pass_or_many(exact):
     engine, params = exact
     logits = expected(params, IDS)
-    np.testing.assert_allclose(engine.read(engine.memory(), IDS, every=True), logits, atol=1e-4)
+    np.testing.assert_allclose(engine.read(lite.Cache(engine.hparams), IDS, every=True), logits, atol=1e-4)
     for parts in ([1] * 300, [3, 1, 1, 200, 95]):
-        memory = engine.memory()
+        cache = lite.Cache(engine.hparams)
         for start, n in zip(np.cumsum([0, *parts]), parts):
-            np.testing.assert_allclose(engine.read(memory, IDS[start:start + n]), logits[start + n - 1], atol=1e-4)
-        assert memory.length == 300
+            np.testing.assert_allclose(engine.read(cache, IDS[start:start + n]), logits[start + n - 1], atol=1e-4)
+        assert cache.lengths[0] == 300
 
 
 def test_a_lower_length_forgets(exact):
     engine, params = exact
-    memory, _ = after(engine, IDS[:200])
-    memory.length = 10
+    cache, _ = after(engine, IDS[:200])
+    cache.lengths[0] = 10
     other = np.concatenate([IDS[:10], IDS[100:130]])
-    np.testing.assert_allclose(engine.read(memory, other[10:]), expected(params, other)[-1], atol=1e-4)
+    np.testing.assert_allclose(engine.read(cache, other[10:]), expected(params, other)[-1], atol=1e-4)
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing(exact):
     engine, params = exact
-    memory, _ = after(engine, IDS[:299])
+    cache, _ = after(engine, IDS[:299])
     for ids in ([], [1, 2]):
         with pytest.raises(ValueError, match=f'{len(ids)} tokens behind 299: 1 to 1 fit into n_ctx 300'):
-            engine.read(memory, ids)
-    np.testing.assert_allclose(engine.read(memory, IDS[299:]), expected(params, IDS)[-1], atol=1e-4)
+            engine.read(cache, ids)
+    np.testing.assert_allclose(engine.read(cache, IDS[299:]), expected(params, IDS)[-1], atol=1e-4)
 
 
 def test_token_types_go_on_from_pass_to_pass_and_back_to_where_length_is_set(tmp_path):
@@ -84,21 +84,34 @@ def test_token_types_go_on_from_pass_to_pass_and_back_to_where_length_is_set(tmp
     ids = np.array([1, 2, 7, 3, 4, 9, 5, 6, 8, 7, 1])
     logits = expected(params, ids, hparams)
     assert np.abs(logits - expected(params, ids, SMALL)).max() > 0.01                    # types matter
-    memory, found = after(engine, ids[:4])
+    cache, found = after(engine, ids[:4])
     np.testing.assert_allclose(found, logits[3], atol=1e-4)
     for i in range(4, 11):
-        np.testing.assert_allclose(engine.read(memory, ids[i:i + 1]), logits[i], atol=1e-4)
-    memory.length = 5                                                                   # behind 7, not behind 9
-    np.testing.assert_allclose(engine.read(memory, [3]), expected(params, np.append(ids[:5], 3), hparams)[-1], atol=1e-4)
+        np.testing.assert_allclose(engine.read(cache, ids[i:i + 1]), logits[i], atol=1e-4)
+    cache.lengths[0] = 5                                                                   # behind 7, not behind 9
+    np.testing.assert_allclose(engine.read(cache, [3]), expected(params, np.append(ids[:5], 3), hparams)[-1], atol=1e-4)
 
 
 @pytest.mark.parametrize('precision', ['float32', 'int8'])
 def test_in_a_batch_each_goes_on_as_alone(tmp_path, precision):
+    """To the last digit, whoever is beside it and however much that has said."""
     engine, _ = made(tmp_path, precision)
-    alone, together = ([after(engine, ids)[0] for ids in (IDS[:1], IDS[5:140], IDS[:7])] for _ in range(2))
-    for ids in ([3, 4, 5], [60, 5, 0]):
-        np.testing.assert_array_equal(engine.step(together, ids), [engine.read(memory, [i]) for memory, i in zip(alone, ids)])
-    assert [memory.length for memory in together] == [3, 137, 9]
+    texts = [IDS[:1], IDS[5:140], IDS[:7], IDS[:62], IDS[3:66], IDS[:299]]
+    alone, together = [after(engine, ids)[0] for ids in texts], lite.Cache(SMALL, 6)
+    for row, ids in enumerate(texts):
+        engine.put(together, ids, row)
+    for rows, ids in (([0, 1, 2, 3, 4, 5], [3, 4, 5, 6, 7, 8]), ([0, 2, 3, 4], [60, 5, 0, 1]), ([2, 3], [9, 9])):
+        np.testing.assert_array_equal(engine.step(together, ids, np.array(rows)), [engine.read(alone[row], [i]) for row, i in zip(rows, ids)])
+    assert together.lengths.tolist() == [3, 136, 10, 65, 65, 300]
+
+
+def test_a_row_is_copied(tmp_path):
+    engine, _ = made(tmp_path, 'float32', HParams(n_vocab=61, n_ctx=40, n_embd=48, n_head=3, n_layer=2, type_tokens=(7, 9)))
+    cache = lite.Cache(engine.hparams, 2)
+    engine.put(cache, [1, 7, 2, 9, 3], 0)
+    cache.copy(0, 1, 3)
+    np.testing.assert_allclose(engine.read(cache, [4], 1), after(engine, [1, 7, 2, 4])[1], atol=1e-5)
+    assert cache.lengths.tolist() == [5, 4] and cache.ids[1, :4].tolist() == [1, 7, 2, 4]
 
 
 # ---- int8
@@ -148,9 +161,9 @@ def test_int8_is_the_model_with_rounded_weights_and_rows(tmp_path):
     logits, float_logits = simulated(params, IDS), expected(params, IDS)
     spread = float_logits.std()
     rounding = np.abs(logits - float_logits).mean() / spread
-    together = np.abs(engine.read(engine.memory(), IDS, every=True) - logits).mean() / spread
-    memory = engine.memory()
-    apart = np.abs(np.stack([engine.read(memory, IDS[i:i + 1]) for i in range(300)]) - logits).mean() / spread
+    together = np.abs(engine.read(lite.Cache(engine.hparams), IDS, every=True) - logits).mean() / spread
+    cache = lite.Cache(engine.hparams)
+    apart = np.abs(np.stack([engine.read(cache, IDS[i:i + 1]) for i in range(300)]) - logits).mean() / spread
     assert together < rounding / 10 and apart < rounding / 10 and rounding < 0.05       # what is left: ties, and what follows from them
 
 
@@ -230,7 +243,7 @@ import json, sys
 sys.path.insert(0, {ROOT!r})
 from src import lite
 engine = lite.Engine({path!r})
-print(json.dumps(engine.read(engine.memory(), [1, 2, 3]).tolist()))
+print(json.dumps(engine.read(lite.Cache(engine.hparams), [1, 2, 3]).tolist()))
 assert not [name for name in sys.modules if name in ('tensorflow', 'tensorflow.python')]
 import tensorflow as tf
 tf.lite.Interpreter({path!r})

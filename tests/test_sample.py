@@ -322,53 +322,6 @@ def test_beams_end_where_the_window_does(params):
     assert len(sample.beam_search(sample.generator_for(SMALL, params), [1, 2], length=50, beams=2)) == 22
 
 
-# ---- Batch: sequences that come and go
-
-def alone(params, context, length, settings, seed, stops=()):
-    ids = run(params, length=length, context=[context], seed=seed, **settings._asdict())[0, len(context):].tolist()
-    ends = [ids.index(stop) + 1 for stop in stops if stop in ids]
-    return ids[:min(ends, default=len(ids))]
-
-
-def test_sequences_enter_and_leave_and_each_gets_what_it_gets_alone(params):
-    """Nine of different lengths, settings, seeds and stops through three places, with tokens made 3, 1 and 5 at a time."""
-    draw = np.random.default_rng(0)
-    kinds = [Settings(), GREEDY, Settings(top_k=3), Settings(0.7, 0, 0.8), Settings(repetition_penalty=1.5), Settings(frequency_penalty=1.5),
-             Settings(min_p=0.1), Settings(no_repeat_ngram_size=2), Settings(typical_p=0.7)]
-    waiting = [sample.Sequence(draw.integers(61, size=draw.integers(1, 9)).tolist(), int(draw.integers(1, 15)), kind, (7, 9, 20, 31), seed)
-               for seed, kind in enumerate(kinds)]
-    everyone, batch, made = list(waiting), sample.Batch(sample.generator_for(SMALL, params), 3), {}
-    for turn in range(100):
-        while waiting and batch.enter(waiting[0]):
-            waiting.pop(0)
-        for sequence, ids in batch.step((3, 1, 5)[turn % 3]):
-            made.setdefault(sequence.seed, []).extend(ids)
-    for sequence in everyone:
-        expected = alone(params, sequence.context, sequence.length, sequence.settings, sequence.seed, sequence.stops)
-        assert sequence.over and sequence.made == made[sequence.seed] == expected
-    assert any(len(sequence.made) < sequence.length for sequence in everyone) and batch.rows == [None] * 3
-
-
-def test_a_sequence_that_leaves_early_frees_its_place(params):
-    batch = sample.Batch(sample.generator_for(SMALL, params), 1)
-    first, second = sample.Sequence([1], 10, GREEDY), sample.Sequence([2, 3], 4, GREEDY)
-    assert batch.enter(first) and not batch.enter(second)
-    batch.step(2)
-    batch.leave(first)
-    assert batch.enter(second) and not first.over and len(first.made) == 2
-    assert batch.step(9)[0][1] == alone(params, [2, 3], 4, GREEDY, None) and batch.step(9) == []
-
-
-def test_a_sequence_that_cannot_be_is_refused(params):
-    batch = sample.Batch(sample.generator_for(SMALL, params), 1)
-    for wrong in (sample.Sequence([], 3), sample.Sequence([1] * 20, 6), sample.Sequence([1], 3, stops=(1, 2, 3, 4, 5))):
-        with pytest.raises(ValueError, match='a sequence needs'):
-            batch.enter(wrong)
-    with pytest.raises(UsageError, match='--top_p 2'):
-        batch.enter(sample.Sequence([1], 3, Settings(top_p=2)))
-    assert batch.enter(sample.Sequence([1] * 20, 5, GREEDY)) and len(batch.step(32)[0][1]) == 5      # as much as there is room for
-
-
 # ---- token types
 
 TYPED = HParams(n_vocab=61, n_ctx=24, n_embd=16, n_head=2, n_layer=2, type_tokens=(59, 60))

@@ -1,0 +1,115 @@
+"""What comes out of a batch is what comes out alone, whichever of the two generators makes it."""
+import numpy as np
+import pytest
+import tensorflow as tf
+from reference import rough_params
+
+from src import lite, model, sample
+from src.batch import Batch, Sequence
+from src.console import UsageError
+from src.model import HParams
+from src.settings import Settings
+from src.stream import stream
+
+SMALL = HParams(n_vocab=61, n_ctx=24, n_embd=16, n_head=2, n_layer=2)
+GREEDY = Settings(temperature=0)
+
+
+@pytest.fixture(scope='module', params=['LiteRT', 'XLA'])
+def generator(request, tmp_path_factory):
+    params = rough_params(SMALL, 2, scale=0.2)
+    params['wpe'].assign_add(np.random.default_rng(2).standard_normal([24, 16], np.float32))       # the most likely token changes from place to place
+    params['ln_f']['b'].assign(tf.zeros(16))
+    if request.param == 'XLA':
+        return sample.Generator(SMALL, params)
+    path, found = str(tmp_path_factory.mktemp('batch') / 'float32.tflite'), model.flat(params)
+    lite.write(path, SMALL, lambda name: found[name].numpy(), precision='float32')
+    return lite.Generator(lite.Engine(path))
+
+
+def alone(generator, sequence):
+    ids = np.concatenate(list(stream(generator, [sequence.context], sequence.settings, length=sequence.length, seed=sequence.seed)), axis=1)[0].tolist()
+    ends = [ids.index(stop) + 1 for stop in sequence.stops if stop in ids]
+    return ids[:min(ends, default=len(ids))]
+
+
+def test_sequences_enter_and_leave_and_each_gets_what_it_gets_alone(generator):
+    """Nine of different lengths, settings, seeds and stops through three places, with tokens made 3, 1 and 5 at a time."""
+    draw = np.random.default_rng(0)
+    kinds = [Settings(), GREEDY, Settings(top_k=3), Settings(0.7, 0, 0.8), Settings(repetition_penalty=1.5), Settings(frequency_penalty=1.5),
+             Settings(min_p=0.1), Settings(no_repeat_ngram_size=2), Settings(typical_p=0.7)]
+    waiting = [Sequence(draw.integers(61, size=draw.integers(1, 9)).tolist(), int(draw.integers(1, 15)), kind, (7, 9, 20, 31), seed)
+               for seed, kind in enumerate(kinds)]
+    everyone, batch, made = list(waiting), Batch(generator, 3), {}
+    for turn in range(100):
+        while waiting and batch.enter(waiting[0]):
+            waiting.pop(0)
+        for sequence, ids in batch.step((3, 1, 5)[turn % 3]):
+            made.setdefault(sequence.seed, []).extend(ids)
+    for sequence in everyone:
+        assert sequence.over and sequence.made == made[sequence.seed] == alone(generator, sequence)
+    assert any(len(sequence.made) < sequence.length for sequence in everyone) and batch.rows == [None] * 3
+
+
+def test_a_sequence_that_leaves_early_frees_its_place(generator):
+    batch = Batch(generator, 1)
+    first, second = Sequence([1], 10, GREEDY), Sequence([2, 3], 4, GREEDY)
+    assert batch.enter(first) and not batch.enter(second)
+    batch.step(2)
+    batch.leave(first)
+    batch.leave(first)
+    assert batch.enter(second) and not batch.enter(first) and not first.over and len(first.made) == 2
+    assert batch.step(9)[0][1] == alone(generator, second) and batch.step(9) == []
+
+
+def test_what_a_row_holds_is_not_read_again(generator, monkeypatch):
+    """A conversation that comes back with one more turn; one that begins like another which is still being made; one that is new."""
+    read = []
+    prefill = generator.prefill
+    monkeypatch.setattr(generator, 'prefill', lambda cache, X, row=None: read.append((row, len(X[0]))) or prefill(cache, X, row))
+    batch = Batch(generator, 3)
+
+    def enter(context):
+        sequence = Sequence(context, 3, Settings(), seed=5)
+        assert batch.enter(sequence)
+        return sequence
+
+    first = enter([1, 2, 3, 4])
+    batch.step(3)
+    back = enter([1, 2, 3, 4, *first.made, 5, 6])                      # the newest that was made is not in the cache
+    like = enter([1, 2, 3, 9, 9])
+    new = enter([8, 1, 2, 3])
+    assert read == [(0, 3), (0, 2), (1, 1), (2, 3)]     # (row, ids that were read)
+    batch.step(3)
+    for sequence in (back, like, new):
+        assert sequence.made == alone(generator, sequence)
+
+
+def test_the_row_that_was_left_first_is_taken(generator, monkeypatch):
+    rows = []
+    prefill = generator.prefill
+    monkeypatch.setattr(generator, 'prefill', lambda cache, X, row=None: rows.append(row) or prefill(cache, X, row))
+    batch = Batch(generator, 2)
+    for token in range(1, 6):
+        batch.enter(Sequence([token, token], 1, GREEDY))
+        batch.step(1)
+    assert rows == [0, 1, 0, 1, 0]
+
+
+def test_a_bias_is_of_one_sequence_only(generator):
+    plain, banned = Sequence([1, 2], 8, GREEDY), Sequence([1, 2], 8, GREEDY)
+    banned.bias = {alone(generator, plain)[0]: -1e10}
+    batch = Batch(generator, 2)
+    assert batch.enter(plain) and batch.enter(banned)
+    batch.step(8)
+    assert plain.made == alone(generator, plain) and plain.made[0] not in banned.made
+
+
+def test_a_sequence_that_cannot_be_is_refused(generator):
+    batch = Batch(generator, 1)
+    for wrong in (Sequence([], 3), Sequence([1] * 20, 6), Sequence([1], 3, stops=(1, 2, 3, 4, 5))):
+        with pytest.raises(ValueError, match='a sequence needs'):
+            batch.enter(wrong)
+    with pytest.raises(UsageError, match='--top_p 2'):
+        batch.enter(Sequence([1], 3, Settings(top_p=2)))
+    assert batch.enter(Sequence([1] * 20, 5, GREEDY)) and len(batch.step(32)[0][1]) == 5      # as much as there is room for
