@@ -1,38 +1,166 @@
 """A conversation with a model: what it sees, when its turn ends, and its words as they come.
 
-    <|endoftext|> Theo: hi newline Mara: Hi Theo. newline Theo: bad day newline Mara:        the model goes on from here
-    `------------------------ turns, oldest first -----------------------------' `header'
+    <|endoftext|> You are on a ship. newline Theo: hi newline Mara: Hi Theo. newline ... Theo: bad day newline Mara:      the model goes on from here
+                  `--- persona ----'         `---- recalled ----'                ... turns, oldest first `header'
 
 The end of a turn is a line break that no continuation follows, or <|endoftext|>. When the context is full, whole turns leave,
 oldest first, until a quarter of the room is free: what stays is then read once more, and not again at every turn. Otherwise the
-cache keeps all that was said, and a turn costs its new tokens.
+cache keeps all that was said, and a turn costs its new tokens. Turns that the model no longer sees come back, in front, when they
+fit what is being said (memory.Chat.recall).
+
+    ids -> Reply -> words            what is shown is final; what must not be said is taken back before it is shown
 """
 import re
 import time
+from typing import NamedTuple
 
 import numpy as np
 
+from . import encoder, files, folders
+from .batch import Batch, Sequence
 from .console import UsageError, UserError
-from .dialogue import MarkedStyle, Turn
-from .settings import Draw, Settings, check_settings
+from .dialogue import MarkedStyle, Turn, get_style
+from .settings import Settings, check_settings, fresh_seed
 
 STRIDE = 4                                              # tokens made between two looks at whether the turn has ended
-ATTEMPTS = 4                                            # at a reply that is not empty
+ATTEMPTS = 4                                            # at a name of those who may speak
+OBJECTIONS = 8                                          # to what a reply must not say, before it ends there
 HEADER = 32                                             # tokens in which the model must have said who speaks
+RECALLED = 1 / 8                                        # of n_ctx, for turns that are recalled
+LOOP = 24                                               # tokens of the same three times or more are a loop
 DAY = 24 * 60 * 60 * 1000                               # milliseconds
+ANTI = 0.5                                              # weight of what a reply is worth without the conversation: Li et al. 2016, section 4.5.1
 UNSETTLED = re.compile(r'[<\\][^>]{0,16}\Z|["\s]+\Z')   # an end of text that later tokens may still change
+
+
+class Candidate(NamedTuple):
+    """A reply that could be given. likelihood: the mean log P of its tokens; score: that, less ANTI times what it is without the conversation:
+    bland replies fit everywhere (MMI-antiLM: Li et al. 2016, arXiv:1510.03055, section 3.2)."""
+    text: str
+    score: float
+    likelihood: float
+
+
+def candidate(score, enc, style, turn, context, bare):
+    """A Candidate. score(context, ids): Batch.score; turn: the reply, its speaker as the style knows it; context: the ids that it goes on from;
+    bare: those without the conversation."""
+    ids = style.turn_ids(enc, turn)[len(style.header_ids(enc, turn.speaker, turn.time)):]
+    likelihood = float(score(context, ids).mean())
+    return Candidate(turn.text, likelihood - ANTI * float(score(bare, ids).mean()), likelihood)
+
+
+class Reply:
+    """The words of a turn in the making. `text`: all that are settled, which later tokens cannot change; `over`, and then `reason`: 'stop', or
+    'length' where it was as long as allowed. `wrong`: None, or (how many of its tokens may stay, the id that must not come behind them)."""
+
+    def __init__(self, enc, style, length, *, stop=(), banned=(), names=()):
+        """length: tokens at most. stop: texts that end it, not shown. banned: words that it must not hold, whatever their case. names: whose
+        mark it must not begin with."""
+        self._enc, self._style, self._length, self._stop = enc, style, length, [text for text in stop if text]
+        self._stops = style.stop_ids(enc)
+        self._banned = re.compile(r'(?<!\w)(?:' + '|'.join(map(re.escape, banned)) + r')(?!\w)', re.I) if banned else None
+        self._held = max((len(words.split()) for words in banned), default=0)                    # words at the end that may become a banned one
+        self._marks = [f'{name}{said}' for name in names if style.speakers is None for said in (':', ' said:')]
+        self._objections = {}                           # position -> ids that must not come there
+        self.text, self.over, self.reason, self.wrong = '', False, None, None
+        self._begin([])
+
+    def _begin(self, ids):
+        self._decoder, self._body, self._ends, self.ids = self._enc.stream_decoder(), '', [], ids
+        for i in ids:
+            self._take(i)
+
+    def _take(self, i):
+        self._body += self._decoder.push([i])
+        self._ends.append(len(self._body))              # of the body behind each token
+
+    def push(self, ids):
+        """The ids made next -> the words that are settled now and were not before, maybe ''. Look at `over` and `wrong` behind it."""
+        end = None
+        for i in ids:
+            if i in self._stops:
+                end = i
+                break
+            self.ids.append(i)
+            self._take(i)
+        over = end is not None or len(self.ids) >= self._length
+        body = self._body + (self._decoder.finish() if over else '')
+        cut = self._style.end_of_turn(body)
+        if cut >= 0:
+            body, over = body[:cut], True
+        words = self._words(body)
+        stops = [at for at in (words.find(text) for text in self._stop) if at >= 0]
+        if stops:
+            words, over = words[:min(stops)].strip(), True
+        self.wrong = self._object(words, over, cut >= 0 or end is not None, end)
+        if self.wrong and sum(map(len, self._objections.values())) < OBJECTIONS:
+            return ''
+        if self.wrong:                                  # it insists: it ends in front of that
+            words, over, self.wrong = self._words(self._body[:self._ends[self.wrong[0] - 1]] if self.wrong[0] else ''), True, None
+        if not over:
+            words = self._settled(words)
+        new, self.text, self.over = words[len(self.text):], max(words, self.text, key=len), over
+        if over:
+            self.reason = 'stop' if end is not None or cut >= 0 or stops else 'length'
+        return new
+
+    def take_back(self):
+        """Where something is wrong: -> (how many tokens stay, ids that must not come next), and goes on from there."""
+        n, i = self.wrong
+        self._objections.setdefault(n, []).append(i)
+        self._begin(self.ids[:n])
+        self.wrong = None
+        return n, self._objections[n]
+
+    def _words(self, body):
+        return self._style.words(body).strip()
+
+    def _settled(self, words):
+        """The part of the words so far that can be shown: what comes next cannot change it, nor make it the start of something unwanted."""
+        for text in self._stop:
+            n = next(n for n in range(min(len(text) - 1, len(words)), -1, -1) if words.endswith(text[:n]))
+            words = words[:len(words) - n]
+        if any(mark.startswith(words) for mark in self._marks):
+            return ''
+        for _ in range(self._held):
+            words = re.sub(r'\s*\S*\Z', '', words)
+        return UNSETTLED.sub('', words)
+
+    def _object(self, words, over, ended, end):
+        """`wrong`, for the words so far. ended: by itself, not for its length; end: the stop id that ended it, or None."""
+        if ended and not words:
+            return next(((k, i) for k, i in enumerate(self.ids) if '\n' in self._body[:self._ends[k]]), (len(self.ids), end))
+        if any(words.startswith(mark) for mark in self._marks):
+            return 0, self.ids[0]
+        if self._banned:
+            found = self._banned.search(words)
+            if found and (over or found.end() < len(words)):
+                return next((k, i) for k, i in enumerate(self.ids) if len(self._words(self._body[:self._ends[k]])) > found.start())
+        period = None if over else _loop(self.ids)
+        return period and (len(self.ids), self.ids[-period])
+
+
+def _loop(ids):
+    """The period with which the last tokens come three times or more, and LOOP of them; None: they do not."""
+    for period in range(1, len(ids) // 3 + 1):
+        n = max(LOOP, 3 * period)
+        if n <= len(ids) and ids[len(ids) - n + period:] == ids[len(ids) - n:-period]:
+            return period
+    return None
 
 
 class ChatSession:
     """A conversation between `me` and `answerer`, or among any people. `turns` is all that was said, `first` the oldest turn that
-    the model sees."""
+    the model sees. me, answerer, settings, length, max_turns, persona and banned may be set between two turns."""
 
     def __init__(self, generator, enc, style, *, me=None, answerer=None, temperature=0.95, top_k=40, top_p=0.9, length=None, max_turns=0,
-                 seed=None, last_time=None, **settings):
+                 seed=None, last_time=None, persona='', banned=(), people=(), kept=None, **settings):
         """generator: sample.Generator, or lite.Generator; style: dialogue.Style. length: tokens of a turn at most, for which room is kept;
         None: 100, or a quarter of n_ctx where that is less. max_turns: turns that the model sees at most; 0: all that fit.
-        seed: the same one and the same words give the same replies. last_time: of the newest message in the training data, in
+        seed: the same one (or list of them) and the same words give the same replies. last_time: of the newest message in the training data, in
         milliseconds since 1970: where the style writes times, this conversation is held a day later; None: now.
+        persona: a text in front of the conversation that never leaves. banned: words that no reply holds. people: who is known from the
+        training data. kept: a memory.Chat, whose turns go on here, and which keeps what is said.
         """
         n_ctx = generator.hparams.n_ctx
         length = min(100, n_ctx // 4) if length is None else length
@@ -48,15 +176,19 @@ class ChatSession:
                             'choose another --style, or train the model on text in this one.')
         self.generator, self.enc, self.style = generator, enc, style
         self.me, self.answerer, self.length, self.max_turns = me, answerer, length, max_turns
-        self.settings = settings
-        self.turns, self._ids = [], []                  # _ids[i]: the tokens of turns[i]
+        self.settings, self.persona, self.banned, self.people, self.kept = settings, persona, banned, list(people), kept
+        self.turns = [] if kept is None else kept.turns()
         self.first = 0
         self.cut = 0                                    # tokens that the newest turn lost because it alone fills the context
+        self.recalled = []                              # turns that are seen again, in front of the others
+        self._known = {}                                # (seat, text, time) of a turn -> its ids
         self._stops = style.stop_ids(enc)
         self._start = int(time.time() * 1000) if last_time is None else last_time + DAY
-        self._draw = Draw(seed)
-        self._random = np.random.default_rng(seed)      # of who speaks, where the model does not say
-        self._cache, self._cached = generator.cache(), []
+        self._seed, self._made = [abs(int(s)) for s in np.ravel(fresh_seed() if seed is None else seed)], 0
+        self._random = np.random.default_rng(self._seed)                 # of who speaks, where the model does not say
+        self._batch = None
+
+    # ---- what is said
 
     def say(self, speaker, text):
         """Put a turn into the conversation."""
@@ -69,21 +201,46 @@ class ChatSession:
 
     def answer(self, speaker=None):
         """Yield the next turn of `speaker` (default: the answerer) in pieces."""
-        speaker, when = self.answerer if speaker is None else speaker, self.next_time()
-        header = self.style.header_ids(self.enc, self._seat(speaker), when)
-        self._make_room(len(header))
-        context = self._context() + header
+        speaker, when = self._next(speaker)
         said = ''
         try:
-            for _ in range(ATTEMPTS):
-                for words in self._words(context):
-                    new, said = words[len(said):], words
-                    yield new
-                if said:
-                    return
+            for _, piece in self._replies(self.prompt(speaker)):
+                said += piece
+                yield piece
         finally:
             if said:
                 self._add(Turn(speaker, said, when))
+
+    def candidates(self, n, speaker=None):
+        """n turns that `speaker` could take next, as Candidates, the best first; equal ones are one. None of them is said yet."""
+        speaker, when = self._next(speaker)
+        context, seat = self.prompt(speaker), self._seat(speaker)
+        bare = self.style.begin_ids(self.enc) + self.style.header_ids(self.enc, seat, when)
+        texts = {reply: reply.text for reply, _ in self._replies(context, n)}
+        found = [candidate(self._batch.score, self.enc, self.style, Turn(seat, text, when), context, bare or context[-1:])
+                 for text in dict.fromkeys(filter(None, texts.values()))]
+        return sorted(found, key=lambda found: -found.score)
+
+    def retry(self, speaker=None):
+        """Take the newest turn back, and yield another one of `speaker` (default: who said it)."""
+        if not self.turns or self.turns[-1].speaker == self.me:
+            raise UserError('there is no reply to take back: say something first.')
+        last = self.turns[-1]
+        self._drop(len(self.turns) - 1)
+        return self.answer(speaker or last.speaker)
+
+    def undo(self):
+        """Take back my newest turn and all behind it. Returns how many turns that are."""
+        mine = [i for i, turn in enumerate(self.turns) if turn.speaker == self.me]
+        gone = len(self.turns) - mine[-1] if mine else 0
+        self._drop(len(self.turns) - gone)
+        return gone
+
+    def edit(self, i, text):
+        """Give turns[i] other words."""
+        self.turns[i] = self.turns[i]._replace(text=text)
+        if self.kept is not None:
+            self.kept.replace(i, text)
 
     def next_speaker(self, people=None):
         """Who speaks next, as the model has it: a name, or '' where it ends the conversation.
@@ -97,17 +254,17 @@ class ChatSession:
         self._make_room(len(header) + longest)
         context = self._context()
         if header and context and len(self.turns) > 1:              # the time stands before the name: ask first whether there is another turn
-            self._read(context[:-1])
-            if self._decode(context[-1], 1)[0] in self._stops:
+            if next(self._tokens(context, 1))[0] in self._stops:
                 return ''
         context += header
         before = self._seat(self.turns[-1].speaker) if self.turns else None
         for _ in range(ATTEMPTS):
-            self._read(context[:-1])
             ids, name = [], None
-            while name is None and len(ids) < longest:
-                ids += self._decode([*context, *ids][-1], min(STRIDE, longest - len(ids)))
+            for new in self._tokens(context, longest):
+                ids += new
                 name = self.style.next_speaker(self.enc, ids, when, before)
+                if name is not None:
+                    break
             if name and (people is None or name in people) or name == '' and len(self.turns) > 1:
                 return name
         others = [name for name in people or () if not self.turns or name != self.turns[-1].speaker]
@@ -123,7 +280,7 @@ class ChatSession:
         people: as for next_speaker. length: behind so many tokens no further turn begins.
         """
         silent = 0
-        while silent < ATTEMPTS and (length is None or sum(map(len, self._ids)) < length):
+        while silent < ATTEMPTS and (length is None or sum(len(self._turn_ids(turn)) for turn in self.turns) < length):
             said, speaker = len(self.turns), self.next_speaker(people)
             if not speaker:
                 return
@@ -131,6 +288,18 @@ class ChatSession:
             silent = silent + 1 if len(self.turns) == said else 0
 
     # ---- what the model sees
+
+    def prompt(self, speaker=None):
+        """The ids that the model goes on from as `speaker` (default: the answerer), with the header; they leave room for `length` more."""
+        speaker, when = self._next(speaker)
+        header = self.style.header_ids(self.enc, self._seat(speaker), when)
+        self._recall()
+        self._make_room(len(header))
+        return self._context() + header
+
+    def _next(self, speaker):
+        """(who speaks, when) of the turn to come."""
+        return self.answerer if speaker is None else speaker, self.next_time()
 
     def _seat(self, name):
         """The name as the style knows it: one of its own two, or any."""
@@ -141,60 +310,122 @@ class ChatSession:
 
     def _add(self, turn):
         self.turns.append(turn)
-        self._ids.append(self.style.turn_ids(self.enc, turn._replace(speaker=self._seat(turn.speaker))))
+        if self.kept is not None:
+            self.kept.add(turn)
+
+    def _drop(self, start):
+        del self.turns[start:]
+        self.first = min(self.first, max(0, start - 1))
+        if self.kept is not None:
+            self.kept.drop(start)
+
+    def _turn_ids(self, turn):
+        turn = turn._replace(speaker=self._seat(turn.speaker))
+        if turn not in self._known:
+            self._known[turn] = self.style.turn_ids(self.enc, turn)
+        return self._known[turn]
+
+    def _preface(self):
+        """The ids in front of the turns that the model sees: of the persona and of what is recalled."""
+        ids = self.style.preface_ids(self.enc, self.persona) if self.persona else []
+        if len(ids) > self.generator.hparams.n_ctx // 4:
+            raise UserError(f'the persona has {len(ids)} tokens, of which this model can take {self.generator.hparams.n_ctx // 4}: shorten it.')
+        return ids + [i for turn in self.recalled for i in self._turn_ids(turn)]
+
+    def _recall(self):
+        """Look for turns that are no longer seen and fit the newest one. What is recalled stays until something else fits better: each change is
+        read anew, with all behind it."""
+        found = self.kept.recall(self.turns[-1].text, self.first) if self.kept is not None and self.turns else []
+        if found and not set(found[0]) <= set(self.recalled):
+            room, turns = RECALLED * self.generator.hparams.n_ctx, set()
+            for exchange in found:
+                room -= sum(len(self._turn_ids(turn)) for turn in set(exchange) - turns)
+                if room < 0:
+                    break
+                turns.update(exchange)
+            self.recalled = sorted(turns, key=lambda turn: turn.time)
 
     def _make_room(self, header):
         """Let the oldest turns go when they, the header and the reply no longer fit; `first` and `cut` tell."""
-        room = self.generator.hparams.n_ctx - header - self.length - 1
-        sizes = [len(ids) for ids in self._ids]
+        room = self.generator.hparams.n_ctx - header - self.length - 1 - len(self._preface())
         if self.max_turns:
             self.first = max(self.first, len(self.turns) - self.max_turns)
-        if sum(sizes[self.first:]) > room:
-            while self.first < len(self.turns) - 1 and sum(sizes[self.first:]) > room * 3 // 4:
-                self.first += 1
-        self.cut = max(0, sum(sizes[self.first:]) - room)
+        start, used = self._fitting(room)
+        if start > self.first:
+            self.first, used = self._fitting(room * 3 // 4)
+        self.cut = max(0, used - room)
+
+    def _fitting(self, room):
+        """(the oldest turn from which on all fit into `room` tokens, or else the newest one, how many they have)"""
+        used = 0
+        for i in range(len(self.turns) - 1, self.first - 1, -1):
+            more = len(self._turn_ids(self.turns[i]))
+            if used + more > room and i < len(self.turns) - 1:
+                return i + 1, used
+            used += more
+        return self.first, used
 
     def _context(self):
-        """The tokens of the turns that the model sees; a conversation still whole begins as in training, behind <|endoftext|> or <bos>."""
-        ids = [i for turn in self._ids[self.first:] for i in turn][self.cut:]
-        return self.style.begin_ids(self.enc) + ids if self.first == 0 and not self.cut else ids
+        """The tokens that the model sees; a conversation still whole begins as in training, behind <|endoftext|> or <bos>."""
+        preface, ids = self._preface(), [i for turn in self.turns[self.first:] for i in self._turn_ids(turn)][self.cut:]
+        return (self.style.begin_ids(self.enc) if preface or self.first == 0 and not self.cut else []) + preface + ids
 
     # ---- what it says
 
-    def _words(self, context):
-        """Yield the reply so far, longer each time, settled text only; its last form is the whole reply."""
-        decoder, body, made, over = self.enc.stream_decoder(), '', 0, False
-        self._read(context[:-1])
-        last = context[-1]
-        while not over:
-            ids = self._decode(last, min(STRIDE, self.length - made))
-            made, last = made + len(ids), ids[-1]
-            ends = next((k for k, i in enumerate(ids) if i in self._stops), None)
-            if ends is not None:
-                ids, over = ids[:ends], True
-            body += decoder.push(ids)
-            over = over or made >= self.length or len(self._cached) >= self.generator.hparams.n_ctx
-            if over:
-                body += decoder.finish()
-            end = self.style.end_of_turn(body)
-            if end >= 0:
-                body, over = body[:end], True
-            words = self.style.words(body).strip()
-            yield words if over else UNSETTLED.sub('', words)
+    def _rows(self, n):
+        """The Batch, of n rows at least. It holds what was said."""
+        if self._batch is None or len(self._batch.rows) < n:
+            self._batch = Batch(self.generator, n)
+        return self._batch
 
-    def _decode(self, last, steps):
-        """Up to `steps` new tokens behind `last`, which comes into the cache."""
-        ids = self.generator.decode(self._cache, [last], [self._draw], steps, self.settings, stops=sorted(self._stops) or [-1])[0].tolist()
-        self._cached += [last] + ids[:-1]
-        return ids
+    def _sequence(self, context, length):
+        self._made += 1
+        return Sequence(context, length, self.settings, tuple(sorted(self._stops)), [*self._seed, self._made])
 
-    def _read(self, ids):
-        """Bring the cache to exactly `ids`: what it already holds of them is kept."""
-        same = 0
-        for held, wanted in zip(self._cached, ids):
-            if held != wanted:
-                break
-            same += 1
-        self._cache.cut(same)
-        self.generator.prefill(self._cache, [ids[same:]])
-        self._cached = list(ids)
+    def _tokens(self, context, length):
+        """Yield the ids that come behind context, a few at a time, up to `length`."""
+        batch, sequence = self._rows(1), self._sequence(context, length)
+        try:
+            batch.enter(sequence)
+            while not sequence.over:
+                yield batch.step(STRIDE)[0][1]
+        finally:
+            batch.leave(sequence)
+
+    def _replies(self, context, n=1):
+        """Yield (Reply, its next words) of n replies that are made together, until all are over."""
+        batch = self._rows(n)
+        going = {self._sequence(context, self.length): Reply(self.enc, self.style, self.length, banned=self.banned, names=filter(None, {self.me, self.answerer}))
+                 for _ in range(n)}
+        try:
+            for sequence in going:
+                batch.enter(sequence)
+            while going:
+                for sequence, ids in batch.step(STRIDE):
+                    reply = going[sequence]
+                    yield reply, reply.push(ids)
+                    if reply.wrong:
+                        batch.back(sequence, *reply.take_back())
+                    elif reply.over:
+                        batch.leave(sequence)
+                        del going[sequence]
+        finally:
+            for sequence in going:
+                batch.leave(sequence)
+
+
+def open_session(place, generator, *, me=None, answerer=None, style=None, **options):
+    """The ChatSession with the model at `place` (files.find_model): who speaks and in which style, unless told, as its dialogue.json has it.
+
+    me, answerer, style: names; None: the most talkative in the training data, who was learnt first. options: ChatSession's.
+    """
+    folder = files.folder_of(place)
+    known = folders.read_dialogue(folder) or {'style': 'name', 'speakers': []}
+    style = get_style(style or known['style'])
+    learnt = [known['learnt']] if 'learnt' in known else []
+    seats = style.speakers and learnt != [style.speakers[0]]            # marks, no names: the second one answers, under any name
+    names = ['Friend', 'You'] if seats else learnt + known['speakers'] or ['Friend', 'You']
+    answerer = answerer or next((name for name in names if name != me), 'Friend')
+    me = me or next((name for name in (names[::-1] if seats else names) if name != answerer), 'You')
+    return ChatSession(generator, encoder.get_encoder(folder), style, me=me, answerer=answerer, last_time=known.get('last_time'),
+                       people=known['speakers'], **options)

@@ -173,6 +173,10 @@ class Style:
         """The tokens that end a turn wherever they come."""
         return set(self.begin_ids(enc))
 
+    def preface_ids(self, enc, text):
+        """The token ids of a text that stands in front of the turns, whatever it holds."""
+        return enc.encode(text.rstrip('\n') + '\n')
+
     def prompt_ids(self, enc, text):
         """The token ids of what somebody types for the model to go on from; the style's own marks in it are tokens."""
         return enc.encode(text)
@@ -312,6 +316,9 @@ class DialoGPTStyle(MarkedStyle):
             if words:
                 yield Conversation([Turn(self.speakers[i % 2], self.words(w)) for i, w in enumerate(words)])
 
+    def preface_ids(self, enc, text):
+        return enc.encode(text) + [enc.eot]
+
     def turn_ids(self, enc, turn):
         return enc.encode(self.body(turn.text)) + [enc.eot]
 
@@ -380,6 +387,9 @@ class SeatStyle(MarkedStyle):
 
     def stop_ids(self, enc):
         return {enc.special_tokens[mark] for mark in self.marks}
+
+    def preface_ids(self, enc, text):
+        return enc.encode(' ' + text)
 
     def header_ids(self, enc, speaker, time=None):
         return [enc.special_tokens[self.header(speaker)]]

@@ -436,6 +436,12 @@ class Generator:
             self.engine.put(cache, ids, at)
             cache.prompts[at] = cache.lengths[at] + 1
 
+    def score(self, cache, ids, row=0):
+        """Put ids [n + 1] but the last behind what is in a row -> log P of each but the first, float32 [n]."""
+        logits = self.engine.read(cache, ids[:-1], row, every=True)
+        most = logits.max(axis=-1)
+        return logits[np.arange(len(ids) - 1), ids[1:]] - most - np.log(np.exp(logits - most[:, None]).sum(axis=-1))
+
     def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None):
         """Up to `steps` new tokens, and what there is room for, behind last [batch], which is not yet in the cache; when each row has made one of its
         stops, it is enough. The arguments are those of sample.Generator.decode.

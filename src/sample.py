@@ -122,6 +122,14 @@ class Generator:
             cache.grow(X, rows)
         cache.prompts[rows] = cache.lengths[rows] + 1
 
+    def score(self, cache, ids, row=0):
+        """Put ids [n + 1] but the last behind what is in a row -> log P of each but the first, float32 [n]."""
+        ids = np.asarray(ids, np.int32)
+        past = cache.values[row:row + 1, ..., :cache.lengths[row], :]
+        logits = model.model(self.hparams, self.params, tf.constant(ids[None, :-1]), past, speaker=cache.speakers([row]))['logits'][0]
+        self.prefill(cache, [ids[:-1]], row)
+        return tf.gather(tf.nn.log_softmax(logits), ids[1:], batch_dims=1).numpy()
+
     def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None):
         """Up to `steps` (at most STEPS, and what the cache has room for) new tokens behind `last` [batch], which is not yet in the cache.
 

@@ -96,6 +96,33 @@ def test_the_row_that_was_left_first_is_taken(generator, monkeypatch):
     assert rows == [0, 1, 0, 1, 0]
 
 
+def test_what_begins_alike_leaves_others_as_they_were(generator, monkeypatch):
+    read, prefill = [], generator.prefill
+    monkeypatch.setattr(generator, 'prefill', lambda cache, X, row=None: read.append((row, len(X[0]))) or prefill(cache, X, row))
+    batch = Batch(generator, 2)
+    for context in ([1, 2, 3, 4, 5], [1, 9, 8], [1, 2, 3, 4, 5, 6], [1, 9, 7]):
+        assert batch.enter(Sequence(context, 1, GREEDY))
+        batch.step(1)
+    assert read == [(0, 4), (1, 1), (0, 1), (1, 0)]
+
+
+def test_ctrl_c_loses_no_row(generator, monkeypatch):
+    batch = Batch(generator, 1)
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    for name in ('prefill', 'decode'):
+        first = Sequence([1, 2, 3], 5, GREEDY)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(generator, name, interrupted)
+            batch.enter(first)
+            batch.step(5)
+        batch.leave(first)
+    second = Sequence([1, 2, 3], 5, GREEDY)
+    assert batch.enter(second) and batch.step(5)[0][1] == alone(generator, second)
+
+
 def test_a_bias_is_of_one_sequence_only(generator):
     plain, banned = Sequence([1, 2], 8, GREEDY), Sequence([1, 2], 8, GREEDY)
     banned.bias = {alone(generator, plain)[0]: -1e10}
@@ -103,6 +130,48 @@ def test_a_bias_is_of_one_sequence_only(generator):
     assert batch.enter(plain) and batch.enter(banned)
     batch.step(8)
     assert plain.made == alone(generator, plain) and plain.made[0] not in banned.made
+
+
+def test_what_is_taken_back_does_not_come_again_and_the_rest_goes_on(generator):
+    """Also when it was over, and with penalties, which count from where the sequence began to make."""
+    settings = Settings(top_k=5, frequency_penalty=1.0)
+    first, other = Sequence([1, 2, 3], 9, settings, seed=4), Sequence([5, 6], 9, GREEDY)
+    batch = Batch(generator, 2)
+    assert batch.enter(first) and batch.enter(other)
+    batch.step(5)
+    made = list(first.made)
+    batch.back(first, 2, [made[2], 7])
+    assert first.made == made[:2]
+    batch.step(9)
+    assert len(first.made) == 3 and first.made[:2] == made[:2] and first.made[2] not in (made[2], 7)        # one at a time where a token is banned
+    batch.step(9)
+    batch.step(9)
+    assert first.over and len(first.made) == 9 and other.made == alone(generator, other) and batch.rows == [None, None]
+    batch.back(first, 8, [first.made[8]])
+    assert not first.over and batch.rows.count(first) == 1
+    end = batch.step(9)[0][1]
+    likeliest = Sequence([1, 2, 3, *first.made[:8]], 1, GREEDY)
+    assert first.over and len(end) == 1 and batch.enter(likeliest)
+
+
+def test_scores_are_those_of_the_model(generator):
+    batch = Batch(generator, 2)
+    busy = Sequence([4, 5, 6, 7], 9, GREEDY)
+    batch.enter(busy)
+    batch.step(3)
+    scores = batch.score([4, 5, 9], [1, 2, 3])
+    assert scores.shape == (3,)
+    for i in range(3):                                  # of all tokens, what each would be adds up to one
+        context = [4, 5, 9, 1, 2, 3][:3 + i]
+        every = [float(batch.score(context, [token])[0]) for token in range(61)]
+        assert np.isclose(np.exp(every).sum(), 1, atol=1e-4) and np.isclose(every[i + 1], scores[i], atol=1e-4)
+        likeliest = Sequence(context, 1, GREEDY)
+        batch.enter(likeliest)
+        batch.step(1)
+        assert likeliest.made == [int(np.argmax(every))]
+    while not busy.over:
+        batch.step(9)
+    assert busy.made == alone(generator, busy)
 
 
 def test_a_sequence_that_cannot_be_is_refused(generator):

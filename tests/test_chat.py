@@ -19,27 +19,27 @@ class Scripted:
         self.enc, self._pad = enc, enc.special_tokens.get('<eos>', enc.eot)
         self.hparams = model.HParams(n_vocab=2048, n_ctx=n_ctx, n_embd=8, n_head=1, n_layer=1)
         self.replies = [enc.encode(text) if isinstance(text, str) else text for text in replies]
-        self.prefilled, self.seen, self.queue, self._ids = [], [], [], []
+        self.prefilled, self.seen, self.queue, self.banned = [], [], [], []
 
-    def cache(self):
-        return sample.Cache(self.hparams, 1)
+    def cache(self, rows):
+        return sample.Cache(self.hparams, rows)
 
-    def prefill(self, cache, X):
-        self._ids = self._ids[:cache.lengths[0]] + list(X[0])
+    def prefill(self, cache, X, row):
+        assert row == 0
         self.prefilled.append(len(X[0]))
-        cache.lengths[0] += len(X[0])
+        cache.grow(X, [0])
         self.queue = self.replies.pop(0) if self.replies else []
 
-    def decode(self, cache, last, draws, steps, settings, *, stops):
-        assert steps > 0 and cache.lengths[0] + steps <= self.hparams.n_ctx
-        self._ids = self._ids[:cache.lengths[0]] + list(last)
-        if not self.seen or self.seen[-1] != self._ids:
-            self.seen.append(list(self._ids))
+    def decode(self, cache, last, draws, steps, settings, *, stops, bias, active):
+        assert steps > 0 and cache.lengths[0] + steps <= self.hparams.n_ctx and active.all()
+        ids = cache.ids[0, :cache.lengths[0]].tolist() + list(last)
+        if not self.seen or self.seen[-1] != ids:
+            self.seen.append(ids)
         made = (self.queue[:steps] + [self._pad] * steps)[:steps]
-        made = made[:min([made.index(stop) + 1 for stop in stops if stop in made], default=len(made))]
+        made = made[:min([made.index(stop) + 1 for stop in stops[0] if stop in made], default=len(made))]
+        self.banned.append(None if bias is None else np.flatnonzero(bias[0]).tolist())
         self.queue = self.queue[len(made):]
-        self._ids += made[:-1]
-        cache.lengths[0] += len(made)
+        cache.grow([[*last, *made[:-1]]], [0])
         return np.array([made])
 
     def shown(self):
@@ -183,6 +183,184 @@ def test_settings_that_cannot_be():
         session(me='Mara')
     with pytest.raises(UsageError, match='temperature -1'):
         session(temperature=-1)
+
+
+# ---- what a reply must not be
+
+def reply(*made, length=40, style='name', **options):
+    """A Reply to which each of `made` was given, a text or ids; its pieces."""
+    style = dialogue.get_style(style)
+    words = chat.Reply(ENC.extended(style.special_tokens), style, length, **options)
+    return words, [words.push(ENC.encode(ids) if isinstance(ids, str) else ids) for ids in made]
+
+
+def test_stop_texts_end_a_reply_and_are_never_shown():
+    words, pieces = reply(' one STO', 'P two', stop=['STOP', 'never'])
+    assert pieces == ['one', ''] and words.text == 'one' and words.over and words.reason == 'stop' and words.wrong is None
+    words, pieces = reply(' one STO', 'RY', '\nT', stop=['STOP'])
+    assert ''.join(pieces) == words.text == 'one STORY' and 'STO' not in pieces[0]
+    words, _ = reply(' four more words here', length=2)
+    assert words.over and words.reason == 'length'
+
+
+def test_a_banned_word_is_taken_back_with_all_its_tokens():
+    """Also when it came in parts; not where it is only a part of another."""
+    words, pieces = reply(' it is a dam', 'n', ' shame', banned=['damn', 'shut up'])
+    n, banned = words.wrong
+    kept = ENC.decode(words.ids[:n])
+    assert ''.join(pieces) == 'it is' and kept.startswith(' it is') and 'd' not in kept and ENC.decode(words.ids[:n] + [banned]).startswith(' it is a d')
+    assert words.take_back() == (n, [banned]) and words.wrong is None and words.ids == ENC.encode(' it is a dam')[:n]
+    assert ''.join(pieces) + words.push(ENC.encode(' pity\nT')) == 'it is a pity' and words.over
+    for fine in (' the dams', ' adamn', ' damnation. shut', ' shut it up'):
+        words, pieces = reply(fine + '\nTheo:', banned=['damn', 'shut up'])
+        assert words.wrong is None and ''.join(pieces) == fine.strip()
+    assert all(reply(wrong + '\nTheo:', banned=['damn', 'shut up', 'ß'])[0].wrong for wrong in (' Damn', ' oh DAMN!', ' Shut up', ' so ß?'))
+
+
+def test_a_reply_does_not_begin_with_a_mark():
+    for text in (' Mara: hi', ' Theo: hi', ' Mara said: "hi'):
+        words, pieces = reply(text, names=['Mara', 'Theo'])
+        assert words.wrong == (0, words.ids[0]) and pieces == ['']
+    words, pieces = reply(' Mara', ' is here: Theo: no', names=['Mara', 'Theo'])
+    assert words.wrong is None and ''.join(pieces) == 'Mara is here: Theo: no'
+
+
+@pytest.mark.parametrize('ids, period', [
+    ([5] * 24, 1), ([5] * 23, None), ([1, 2] * 12, 2), ([9] + [1, 2, 3] * 8, 3), ([1, 2, 3] * 7 + [1, 2], None), (list(range(10)) * 3, 10),
+    (list(range(10)) * 2 + list(range(9)), None), ([1, 2] * 12 + [3], None), (list(range(40)), None), ([], None)])
+def test_a_loop_is_the_same_three_times_and_of_some_length(ids, period):
+    assert chat._loop(ids) == period
+    if period:
+        assert reply(ids, length=99)[0].wrong == (len(ids), ids[-period])          # all may stay; what would go on with it may not come
+
+
+def test_what_insists_ends_there():
+    s = session(' well, damn\n', *[' damn\n'] * 20, banned=['damn'])
+    assert said(s, 'hi') == 'well,' and len(s.generator.replies) == 20 - chat.OBJECTIONS
+    first = ENC.encode(' well, damn')[len(ENC.encode(' well,'))]
+    assert s.generator.banned[0] is None and [banned for banned in s.generator.banned if banned] == [[first]] * chat.OBJECTIONS
+
+
+# ---- going back
+
+def test_retry_undo_and_edit():
+    s = session(' one\n', ' two\n', ' three\n', ' four\n')
+    with pytest.raises(UserError, match='say something first'):
+        s.retry()
+    said(s, 'hi')
+    assert ''.join(s.retry()) == 'two' and [turn.text for turn in s.turns] == ['hi', 'two']
+    said(s, 'and')
+    s.edit(0, 'hello')
+    s.edit(1, 'TWO')
+    assert s.undo() == 2 and [turn.text for turn in s.turns] == ['hello', 'TWO']
+    assert said(s, 'so?') == 'four'
+    assert s.generator.shown().startswith('<|endoftext|>Theo: hello\nMara: TWO\nTheo: so?\nMara:')
+    assert s.undo() == 2 and s.undo() == 2 and s.undo() == 0 and s.turns == []
+
+
+def test_a_retry_is_another_one(tiny):
+    s = real(tiny, seed=1, length=20)
+    first = said(s, 'hi')
+    assert len({first, *(''.join(s.retry()) for _ in range(3))}) == 4 and len(s.turns) == 2
+
+
+def test_who_is_who_may_change():
+    """The seat of a turn is that of its speaker now."""
+    s = session(ids('tokens', ' a', '<sp1>'), ids('tokens', ' b', '<sp2>'), style='tokens')
+    said(s, 'hi')
+    s.me, s.answerer = 'Mara', 'Theo'
+    said(s, 'and you?')
+    assert s.generator.shown().startswith('<bos><sp2> hi<sp1> a<sp1> and you?<sp2>')
+
+
+# ---- what stands in front
+
+def test_a_persona_never_leaves():
+    s = session(*[' That is good to hear, Theo.\n'] * 30, n_ctx=128, length=20, persona='They are on a <|endoftext|>ship.')
+    for i in range(30):
+        said(s, f'message {i}')
+        context = s.generator.seen[-1]
+        assert ENC.decode(context).startswith('<|endoftext|>They are on a <|endoftext|>ship.\nTheo:' if s.first % 2 == 0 else '<|endoftext|>They are') and context.count(ENC.eot) == 1
+    assert s.first > 30
+    s.persona = ''
+    assert not ENC.decode(s.prompt()).startswith('<|endoftext|>')
+    s.persona = 'word ' * 200
+    with pytest.raises(UserError, match='the persona has .* tokens, of which this model can take 32: shorten it'):
+        s.prompt()
+
+
+@pytest.mark.parametrize('style, front', [('dialogpt', ['<|endoftext|>', 'A ship.', '<|endoftext|>', 'hi', '<|endoftext|>']), ('tokens', ['<bos>', ' A ship.', '<sp1>', ' hi', '<sp2>']),
+                                          ('said', ['<|endoftext|>', 'A ship.\nTheo said: "hi"\nMara said:'])])
+def test_a_persona_in_other_styles(style, front):
+    s = session(style=style, persona='A ship.')
+    s.say('Theo', 'hi')
+    assert s.prompt() == ids(style, *front)
+
+
+class Kept:
+    """A memory.Chat of three old turns, which recalls as it is told."""
+
+    def __init__(self, *found):
+        self.found, self.asked, self.done = list(found), [], []
+
+    def turns(self):
+        return [dialogue.Turn('Theo', f'old {i}', i) for i in range(3)]
+
+    def recall(self, text, before):
+        self.asked.append((text, before))
+        return self.found.pop(0) if self.found else []
+
+    def __getattr__(self, name):
+        return lambda *arguments: self.done.append((name, *arguments))
+
+
+def test_a_kept_conversation_goes_on_and_is_told_what_happens():
+    s = session(' yes\n', ' no\n', kept=Kept())
+    said(s, 'well')
+    assert s.generator.shown().startswith('<|endoftext|>Theo: old 0\nTheo: old 1\nTheo: old 2\nTheo: well\nMara:')
+    ''.join(s.retry())
+    s.edit(0, 'new')
+    s.undo()
+    assert [what[0] for what in s.kept.done] == ['add', 'add', 'drop', 'add', 'replace', 'drop']
+    assert s.kept.done[1][1][:2] == ('Mara', 'yes') and s.kept.done[2] == ('drop', 4) and s.kept.done[4] == ('replace', 0, 'new') and s.kept.done[5] == ('drop', 3)
+
+
+def test_what_is_recalled_stands_in_front_until_something_fits_better():
+    def exchange(text, when):
+        return [dialogue.Turn('Theo', text, when), dialogue.Turn('Mara', 'yes, ' + text, when + 1)]
+
+    dog, cat, bus = exchange('my dog', -20), exchange('my cat', -30), exchange('the bus ' * 40, -9)
+    s = session(*[' ok\n'] * 9, kept=Kept([dog, bus, cat], [], [dog], [cat]))
+    for text, front in (('a dog?', dog), ('hm', dog), ('dogs!', dog), ('cats', cat)):
+        said(s, text)
+        assert s.recalled == front                      # the bus is longer than an eighth of n_ctx
+        assert s.generator.shown().startswith(f'<|endoftext|>Theo: {front[0].text}\nMara: yes, {front[0].text}\nTheo: old 0\n')
+    assert s.kept.asked == [('a dog?', 0), ('hm', 0), ('dogs!', 0), ('cats', 0)]
+    before = s.generator.prefilled[1:3]
+    assert max(before) < 12 < s.generator.prefilled[3]  # only a change is read anew
+
+
+# ---- candidates
+
+def test_candidates_are_ranked_by_what_the_conversation_adds(tiny):
+    s = real(tiny, seed=3, length=9)
+    s.say('Theo', 'how was the bus today?')
+    found = s.candidates(4)
+    assert 1 < len(found) <= 4 and len({one.text for one in found}) == len(found) and len(s.turns) == 1
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    context, bare = s.prompt(), [ENC.eot, *ENC.encode('Mara:')]
+
+    def mean(context, text):
+        """log P of the tokens by the model without a cache."""
+        new = ENC.encode(' ' + text) + ENC.encode('\n')
+        logits = model.model(tiny.hparams, tiny.params, np.array([context + new[:-1]]))['logits'][0, len(context) - 1:].numpy().astype(float)
+        return (logits[np.arange(len(new)), new] - np.log(np.exp(logits).sum(axis=1))).mean()
+
+    for one in found:
+        assert one.likelihood == pytest.approx(mean(context, one.text), abs=1e-4)
+        assert one.score == pytest.approx(mean(context, one.text) - chat.ANTI * mean(bare, one.text), abs=1e-4)
+    s.say('Mara', found[0].text)
+    assert s.candidates(2) and said(s, 'ok')            # and the conversation goes on
 
 
 # ---- seats
@@ -334,8 +512,8 @@ def test_a_conversation_among_themselves():
 def test_a_header_that_the_model_wrote_itself_is_not_read_again():
     s = session('Lena: up?', ' Up early?\nTheo:', me=None, answerer=None)
     s.say('Theo', 'a word in front')
-    improvised(s, length=len(s._ids[0]) + 1)
-    assert s.generator.prefilled[:2] == [len(s._ids[0]), 0]             # <|endoftext|> and the turn but for its last token, which decode takes; nothing
+    improvised(s, length=len(s._turn_ids(s.turns[0])) + 1)
+    assert s.generator.prefilled[:2] == [len(s._turn_ids(s.turns[0])), 0]             # <|endoftext|> and the turn but for its last token, which decode takes; nothing
 
 
 def test_among_the_seats_themselves():
@@ -354,9 +532,10 @@ def test_it_ends_with_so_many_tokens():
 
 
 def test_people_who_say_nothing_end_it():
-    s = session(*(['A: x'] + ['\n'] * chat.ATTEMPTS) * 10, me=None, answerer=None)
+    EMPTY = ['\n'] * (chat.OBJECTIONS + 1)              # however often they are asked for something else
+    s = session(*(['A: x'] + EMPTY) * 10, me=None, answerer=None)
     assert improvised(s) == [('A', '')] * chat.ATTEMPTS and s.turns == []
-    s = session('A: x', *['\n'] * 4, 'B: x', ' hm\n', *['A: x', *['\n'] * 4] * 4, me=None, answerer=None)
+    s = session('A: x', *EMPTY, 'B: x', ' hm\n', *['A: x', *EMPTY] * 4, me=None, answerer=None)
     assert improvised(s) == [('A', ''), ('B', 'hm')] + [('A', '')] * 4  # a word in between starts the count anew
 
 

@@ -12,6 +12,7 @@ from test_chat import ENC, Scripted
 
 from src import dialogue, folders, lite
 from src import generate_unconditional_samples as sampler
+from src.chat import OBJECTIONS
 from src.console import UsageError
 
 UNCONDITIONAL, INTERACTIVE = 'src/generate_unconditional_samples.py', 'src/interactive_conditional_samples.py'
@@ -152,7 +153,7 @@ def test_a_conversation_as_text(capsys):
     script = ['Mara: x', ' Up?\n Or not\nTheo', 'Theo: x', ' yes\n', [ENC.eot]]
     assert conversations(capsys, *script) == HEADER.format(1) + '\nMara: Up?\n Or not\nTheo: yes\n'
     assert conversations(capsys, *script, *script, nsamples=2).count('Theo: yes\n') == 2
-    assert conversations(capsys, 'Mara: x', *['\n'] * 4, 'Theo: x', ' hm\n', 'Mara: x', ' ah\n', [ENC.eot]) == HEADER.format(1) + '\nTheo: hm\nMara: ah\n'      # who says nothing is not shown
+    assert conversations(capsys, 'Mara: x', *['\n'] * (OBJECTIONS + 1), 'Theo: x', ' hm\n', 'Mara: x', ' ah\n', [ENC.eot]) == HEADER.format(1) + '\nTheo: hm\nMara: ah\n'      # who says nothing is not shown
     assert conversations(capsys, 'Mara: x', ' hm\n', 'Mara: x', ' ah\n', length=1) == HEADER.format(1) + '\nMara: hm\n'
 
 
