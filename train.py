@@ -181,7 +181,7 @@ class Run:
             self.workers.agree({'step': self.counter, 'model': self.hparams.to_json(), 'dataset': self.settings['dataset_sha256']}
                                | {f'--{name}': value for name, value in vars(args).items() if name != 'worker_index'})
         self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
-        self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from)
+        self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from, loaded.turn_length(args.learn_from))
 
     def _held_out(self, loaded):
         """--val_dataset, as a dataset.Loaded."""

@@ -415,7 +415,7 @@ class ChatSession:
 
 
 def open_session(place, generator, *, me=None, answerer=None, style=None, **options):
-    """The ChatSession with the model at `place` (files.find_model): who speaks and in which style, unless told, as its dialogue.json has it.
+    """The ChatSession with the model at `place` (files.find_model): who speaks, in which style and how long, unless told, as its dialogue.json has it.
 
     me, answerer, style: names; None: the most talkative in the training data, who was learnt first. options: ChatSession's.
     """
@@ -427,5 +427,7 @@ def open_session(place, generator, *, me=None, answerer=None, style=None, **opti
     names = ['Friend', 'You'] if seats else learnt + known['speakers'] or ['Friend', 'You']
     answerer = answerer or next((name for name in names if name != me), 'Friend')
     me = me or next((name for name in (names[::-1] if seats else names) if name != answerer), 'You')
+    if options.get('length') is None and 'length' in known:               # of a turn of who answers, as a rule
+        options['length'] = min(known['length'], generator.hparams.n_ctx // 4)
     return ChatSession(generator, encoder.get_encoder(folder), style, me=me, answerer=answerer, last_time=known.get('last_time'),
                        people=known['speakers'], **options)

@@ -36,6 +36,7 @@ from .encoder import END_OF_TEXT
 
 BLOCK = 1 << 19                                         # characters that are encoded at a time
 LONGEST_BLOCK = 1 << 24                                 # a text without any white space is cut here all the same
+LOOKED_AT = 10_000_000                                  # tokens, for how long turns are
 SNIFFED = 1 << 16                                       # characters that tell a dialogue from a plain text
 IN_MEMORY = 64 << 20                                    # bytes of the files of a corpus that is read into memory
 PART = 1 << 18                                          # tokens whose turns are found at a time
@@ -354,6 +355,24 @@ class Loaded(NamedTuple):
             return TurnSampler(self.chunks, self.owners, seed, counts, max_turns, replies=replies, name=name)
         return Sampler(self.chunks, seed, counts, replies=replies, name=name)
 
+    def turn_length(self, who=None):
+        """How many tokens 99 of 100 turns have at most, of `who` or of everybody; None for plain text. Of a large dataset the first turns are looked at."""
+        if self.owners is None:
+            return None
+        wanted = 0 if who in (None, REPLIES) else self.dialogue['speakers'].index(who) + 1
+        lengths, n = [np.zeros(0, np.int64)], 0
+        for owners in self.owners:
+            for _, part in whole_conversations(owners):
+                turns = Turns(part)
+                words = np.concatenate([[0], np.cumsum(part > 0)])
+                who = part[turns.stops - 1]
+                lengths.append((words[turns.stops] - words[turns.starts])[who == wanted if wanted else who != dialogue.CONTINUES])
+                n += len(part)
+            if n > LOOKED_AT:
+                break
+        lengths = np.concatenate(lengths)
+        return int(np.sort(lengths)[(99 * len(lengths) - 1) // 100]) if len(lengths) else None
+
     def divided(self, share):
         """(what to train on, what to hold out): two Loadeds, the second with about `share` of the tokens; the same at every call.
 
@@ -436,10 +455,10 @@ def ranked(known):
     return [name for _, name in sorted(zip(known['turns'], known['speakers']), key=lambda pair: -pair[0])]
 
 
-def remembered(known, learn_from=None):
-    """A Corpus.dialogue as a run keeps it (checkpoint.write_dialogue), with whose words were learnt."""
+def remembered(known, learn_from=None, length=None):
+    """A Corpus.dialogue as a run keeps it (folders.write_dialogue), with whose words were learnt, and how many tokens a turn of theirs has at most."""
     return ({'style': known['style'], 'speakers': ranked(known)} | ({'learnt': learn_from} if learn_from not in (None, REPLIES) else {})
-            | ({'last_time': known['last_time']} if 'last_time' in known else {}))
+            | ({'last_time': known['last_time']} if 'last_time' in known else {}) | ({'length': length} if length else {}))
 
 
 def load_dataset(enc, path, combine=50000, encoding='utf-8', legacy_endoftext=False, progress=None, say=None):

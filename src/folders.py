@@ -55,7 +55,8 @@ def remove(path):
 
 def write_dialogue(directory, dialogue):
     """directory/dialogue.json: {"style": "name", "speakers": ["Mara", "Theo"]}, most talkative first; where it is known also "learnt":
-    "Mara", the one whose words were learnt, and "last_time": 1349680890000, of the newest message. None: no dialogue, no file."""
+    "Mara", the one whose words were learnt, "length": 31, the tokens of a turn of hers at most, as a rule, and "last_time": 1349680890000, of the
+    newest message. None: no dialogue, no file."""
     if dialogue is None:
         return remove(os.path.join(directory, 'dialogue.json'))
     with files.whole(os.path.join(directory, 'dialogue.json'), 'w', encoding='utf-8') as file:
@@ -71,7 +72,7 @@ def read_dialogue(directory):
         with open(path, encoding='utf-8') as file:
             dialogue = json.load(file)
         if not (isinstance(dialogue['style'], str) and all(isinstance(name, str) for name in dialogue['speakers'])
-                and isinstance(dialogue.get('learnt', ''), str) and isinstance(dialogue.get('last_time', 0), int)):
+                and isinstance(dialogue.get('learnt', ''), str) and all(isinstance(dialogue.get(key, 1), int) for key in ('last_time', 'length')) and dialogue.get('length', 1) > 0):
             raise TypeError
         return dialogue
     except (ValueError, KeyError, TypeError):

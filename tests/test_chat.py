@@ -1,12 +1,15 @@
 """ChatSession: what the model sees, where its turn ends, what of it is shown. A scripted generator stands in for the model where
 the words matter; a tiny real one where the numbers do."""
+import os
+import shutil
 import time
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from reference import rough_params
 
-from src import chat, checkpoint, dialogue, encoder, model, sample
+from src import chat, checkpoint, dialogue, encoder, folders, model, sample
 from src.console import UsageError, UserError
 
 ENC = encoder.get_encoder('demo')
@@ -338,6 +341,25 @@ def test_what_is_recalled_stands_in_front_until_something_fits_better():
     assert s.kept.asked == [('a dog?', 0), ('hm', 0), ('dogs!', 0), ('cats', 0)]
     before = s.generator.prefilled[1:3]
     assert max(before) < 12 < s.generator.prefilled[3]  # only a change is read anew
+
+
+# ---- as a run has it
+
+def test_a_run_says_who_speaks_and_how_long(tmp_path):
+    """Flags go first."""
+    def opened(known, **options):
+        folders.write_dialogue(str(tmp_path), known)
+        s = chat.open_session(str(tmp_path), Scripted(), **options)
+        return s.me, s.answerer, s.style.name, s.length, s.people
+
+    for name in ('encoder.json', 'vocab.bpe'):
+        shutil.copy(os.path.join(ROOT, 'models', 'demo', name), tmp_path)
+    three = {'style': 'said', 'speakers': ['Mara', 'Theo', 'Priya']}
+    assert opened(None) == ('You', 'Friend', 'name', 64, [])
+    assert opened(three) == ('Theo', 'Mara', 'said', 64, three['speakers'])
+    assert opened(three | {'learnt': 'Priya', 'length': 31}) == ('Mara', 'Priya', 'said', 31, three['speakers'])
+    assert opened(three | {'learnt': 'Priya', 'length': 310}, me='Theo')[::3] == ('Theo', 64)
+    assert opened(three | {'learnt': 'Priya', 'length': 31}, me='Priya', style='name', length=9) == ('Priya', 'Mara', 'name', 9, three['speakers'])
 
 
 # ---- candidates

@@ -251,7 +251,7 @@ def test_the_vocabulary_of_a_run_has_its_special_tokens(tmp_path):
 
 
 def test_no_dialogue_takes_the_note_of_one_away(tmp_path):
-    known = {'style': 'name', 'speakers': ['Mära'], 'learnt': 'Mära', 'last_time': 5}
+    known = {'style': 'name', 'speakers': ['Mära'], 'learnt': 'Mära', 'length': 31, 'last_time': 5}
     checkpoint.write_dialogue(str(tmp_path), known)
     assert checkpoint.read_dialogue(str(tmp_path)) == known and 'Mära' in (tmp_path / 'dialogue.json').read_text(encoding='utf-8')
     for _ in range(2):

@@ -888,9 +888,22 @@ def test_who_learns_must_be_there(tmp_path, enc):
         assert type(sampler) is kind and sampler.counts[0].sum() == len(enc.encode(' hey\n') + [0]) * 3 and getattr(sampler, 'max_turns', 2) == 2
 
 
+def test_how_long_turns_are():
+    """99 of 100 turns; headers do not count, line breaks do; the words of a turn that began in an earlier chunk are no turn."""
+    def loaded(*chunks):
+        return dataset.Loaded([np.arange(len(owners)) for owners in chunks], [np.array(owners, np.int32) for owners in chunks], {'speakers': ['A', 'B']}, None)
+
+    turns = [[-1, *[1] * n, -2, -2, *[2] * 5, 0] for n in range(1, 101)]
+    both = loaded(sum(turns[:40], []), [dialogue.CONTINUES] * 500 + [0] + sum(turns[40:], []))
+    assert (both.turn_length('A'), both.turn_length('B'), both.turn_length(), both.turn_length('replies')) == (99, 5, 98, 98)
+    assert loaded([-1, 1, 1, 1, 0]).turn_length() == 3 and loaded([0, 0]).turn_length() is None
+    assert dataset.Loaded([np.arange(9)], None, None, None).turn_length() is None
+
+
 def test_ranked_and_remembered():
     known = {'style': 'name', 'speakers': ['A', 'B', 'C', 'D'], 'turns': [2, 5, 2, 9], 'last_time': 7, 'special_tokens': {}}
     assert dataset.ranked(known) == ['D', 'B', 'A', 'C']                # as many turns: whoever came first
+    assert dataset.remembered(known, 'B', 31) == dataset.remembered(known, 'B') | {'length': 31}
     assert dataset.remembered(known, 'B') == {'style': 'name', 'speakers': ['D', 'B', 'A', 'C'], 'learnt': 'B', 'last_time': 7}
     assert dataset.remembered(known, 'replies') == dataset.remembered(known) == {'style': 'name', 'speakers': ['D', 'B', 'A', 'C'], 'last_time': 7}
     seats = {'style': 's', 'speakers': ['<s>', '</s>'], 'turns': [9, 1]}

@@ -546,7 +546,7 @@ def test_a_run_whose_vocabulary_grows_resumes_to_the_last_digit(here, tmp_path, 
     assert list(stopped.values()) == list(straight.values())
     assert same(weights(tmp_path / 'runs' / 'straight'), weights(tmp_path / 'runs' / 'stopped'))
     for name in ('straight', 'stopped'):
-        assert note(tmp_path / 'runs' / name) == [GROWN, {'style': 'tokens', 'speakers': ['<sp2>', '<sp1>'], 'learnt': '<sp2>'}]
+        assert note(tmp_path / 'runs' / name) == [GROWN, {'style': 'tokens', 'speakers': ['<sp2>', '<sp1>'], 'learnt': '<sp2>', 'length': 4}]
         assert special(tmp_path / 'runs' / name) == MARKS
 
     said = run_script('chatter.py', '--run_name', 'stopped', '--checkpoint_dir', tmp_path / 'runs', '--seed', 1, '--length', 8, stdin='hi\nhow are you\n')
@@ -577,11 +577,11 @@ def test_a_run_keeps_its_token_types_with_other_text(here, tmp_path, capsys):
         here(write_talks(tmp_path, 'name'), '--stop_after', 4)
     here(write_talks(tmp_path, 'name'), '--stop_after', 4, '--allow_change')
     assert 'grows' not in capsys.readouterr().out
-    assert note(tmp_path / 'runs' / 'run1') == [GROWN, {'style': 'name', 'speakers': ['Mara', 'Theo']}]
+    assert note(tmp_path / 'runs' / 'run1') == [GROWN, {'style': 'name', 'speakers': ['Mara', 'Theo'], 'length': 5}]
     here(write_talks(tmp_path, 's'), '--stop_after', 6, '--allow_change')                 # and a second style grows it further
     assert 'The vocabulary grows from 2052 to 2054 tokens: <s> </s>\n' in capsys.readouterr().out
     assert special(tmp_path / 'runs' / 'run1') == MARKS | {'<s>': 2052, '</s>': 2053}
-    assert note(tmp_path / 'runs' / 'run1') == [GROWN | {'n_vocab': 2054}, {'style': 's', 'speakers': ['</s>', '<s>']}]
+    assert note(tmp_path / 'runs' / 'run1') == [GROWN | {'n_vocab': 2054}, {'style': 's', 'speakers': ['</s>', '<s>'], 'length': 4}]
     (tmp_path / 'plain.txt').write_text('Just a text, again and again. ' * 20)
     here(tmp_path / 'plain.txt', '--stop_after', 8, '--allow_change')
     assert not (tmp_path / 'runs' / 'run1' / 'dialogue.json').exists()  # what it speaks like now is no conversation
@@ -619,7 +619,7 @@ def test_new_tokens_must_be_learnt(here, tmp_path):
     here(write_talks(tmp_path, 'dialogpt'), '--only_train_transformer_layers', '--stop_after', 2)       # its mark is GPT-2's own
     here(write_talks(tmp_path, 's'), '--run_name', 'run2', '--stop_after', 2)
     here(write_talks(tmp_path, 's'), '--run_name', 'run2', '--stop_after', 4, '--only_train_transformer_layers')        # learnt by now
-    assert note(tmp_path / 'runs' / 'run1')[1] == {'style': 'dialogpt', 'speakers': ['B', 'A']}
+    assert note(tmp_path / 'runs' / 'run1')[1] == {'style': 'dialogpt', 'speakers': ['B', 'A'], 'length': 6}
 
 
 def test_who_cannot_be_learnt(here, tmp_path):
