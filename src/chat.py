@@ -211,6 +211,10 @@ class ChatSession:
             if said:
                 self._add(Turn(speaker, said, when))
 
+    def suggest(self, speaker=None):
+        """What `speaker` could say next; it is not said."""
+        return ''.join(piece for _, piece in self._replies(self.prompt(speaker)))
+
     def candidates(self, n, speaker=None):
         """n turns that `speaker` could take next, as Candidates, the best first; equal ones are one. None of them is said yet."""
         speaker, when = self._next(speaker)
@@ -412,6 +416,47 @@ class ChatSession:
         finally:
             for sequence in going:
                 batch.leave(sequence)
+
+
+class Scene:
+    """A conversation as one who writes a scene leads it: there is always a suggestion of who speaks next and what; take it, change it, or have another.
+
+    parties: who speaks, in turn; default: the session's me and answerer. suggestion: (party, words), for which the model is asked when it is looked at.
+    """
+
+    def __init__(self, session, parties=None):
+        self.session, self.parties = session, list(parties or (session.me, session.answerer))
+        self._suggested = None
+
+    @property
+    def suggestion(self):
+        if self._suggested is None:
+            self._suggested = self._party(), self.session.suggest(self._party())
+        return self._suggested
+
+    def next(self, party=None, answer=''):
+        """Say the next turn and return its words. party: None: whose turn it is; answer: '': what is suggested, or is made for another party."""
+        party = party or self._party()
+        answer = answer or (self.suggestion[1] if party == self._party() else self.session.suggest(party))
+        self.session.say(party, answer)
+        self._suggested = None
+        return answer
+
+    def retry(self):
+        """Another suggestion."""
+        self._suggested = None
+        return self.suggestion
+
+    def show(self):
+        """Print what was said, and the suggestion."""
+        for turn in self.session.turns:
+            print(f'{turn.speaker}: {turn.text}')
+        print('{}? {}'.format(*self.suggestion))
+
+    def _party(self):
+        """Who is behind the one who spoke last."""
+        last = self.session.turns[-1].speaker if self.session.turns else self.parties[-1]
+        return self.parties[(self.parties.index(last) + 1) % len(self.parties)] if last in self.parties else self.parties[0]
 
 
 def open_session(place, generator, *, me=None, answerer=None, style=None, **options):

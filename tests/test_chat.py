@@ -343,6 +343,21 @@ def test_what_is_recalled_stands_in_front_until_something_fits_better():
     assert max(before) < 12 < s.generator.prefilled[3]  # only a change is read anew
 
 
+# ---- led by suggestions
+
+def test_a_scene_by_suggestions(capsys):
+    c = chat.Scene(session(' Hi there.\n', ' Come in.\n', ' No.\n', ' Tea?\n', ' Well.\n'))
+    assert c.suggestion == ('Theo', 'Hi there.') == c.suggestion        # the same as long as it stands
+    assert c.next() == 'Hi there.' and c.suggestion == ('Mara', 'Come in.')
+    assert c.retry() == ('Mara', 'No.')
+    assert c.next(answer='Yes!') == 'Yes!' and c.next('Priya', 'Me too.') == 'Me too.'
+    c.show()
+    assert capsys.readouterr().out == 'Theo: Hi there.\nMara: Yes!\nPriya: Me too.\nTheo? Tea?\n'
+    assert c.next('Mara') == 'Well.' and [turn[:2] for turn in c.session.turns][2:] == [('Priya', 'Me too.'), ('Mara', 'Well.')]
+    three = chat.Scene(session(*[' ok\n'] * 4), ['Theo', 'Mara', 'Priya'])
+    assert [three.suggestion[0] for _ in range(4) if three.next()] == ['Mara', 'Priya', 'Theo', 'Mara']
+
+
 # ---- as a run has it
 
 def test_a_run_says_who_speaks_and_how_long(tmp_path):
