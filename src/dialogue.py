@@ -103,7 +103,6 @@ class Style:
     # Where a text may be cut so that its halves have the tokens of the whole. A newline in front of a word is a word of its own, and a
     # single blank between two words starts the second; not so behind other white space, or behind <|endoftext|>. (?r): the last such place.
     cuts = (regex.compile(r'(?r)(?<=[^\s>])(?=\n\S)'), regex.compile(r'(?r)(?<=[^\s>])(?= \S)'))
-    ends = re.compile(r'(?:(?<=\n)\n+)?<\|endoftext\|>\n*|(?<=\n)\n+')      # where a conversation ends
 
     def header(self, speaker, time=None):
         """What stands before the words: the prompt that makes the model speak as `speaker`."""
@@ -207,7 +206,7 @@ class Style:
 
     def tokenize(self, enc, text):
         """A text, or a part of one cut at `cut`, -> Tokens. The ids are GPT-2's of the text, with <|endoftext|> where a conversation ends."""
-        found, parts = _Owners(), self.ends.split(text)
+        found, parts = _Owners(), _conversations(text)
         ids, places, owners, base = [], [], [CONTINUES], 0             # from character places[k] of the joined parts on: owners[k + 1]
         for i, part in enumerate(parts):
             if i:
@@ -222,7 +221,8 @@ class Style:
             base += len(part)
         ids = np.asarray(ids, np.int32)
         lengths = enc.lengths[ids]
-        owners = np.asarray(owners, np.int32)[np.searchsorted(_byte_offsets(''.join(parts), places), np.cumsum(lengths) - lengths, side='right')]
+        firsts = np.searchsorted(np.cumsum(lengths) - lengths, _byte_offsets(''.join(parts), places))     # the first token from each place on
+        owners = np.repeat(np.asarray(owners, np.int32), np.diff(firsts, prepend=0, append=len(ids)))
         owners[ids == enc.eot] = 0
         found.add(ids, owners)
         return found.tokens(_unescape_name)
@@ -438,6 +438,14 @@ class _Owners:
         """The Tokens; unescape(name as written) -> the name itself."""
         ids = np.concatenate([np.zeros(0, np.int32), *self._ids], dtype=np.int32, casting='unsafe')
         return Tokens(ids, np.concatenate([np.zeros(0, np.int32), *self._owners]), [unescape(name) for name in self._numbers], self._turns, self._last_time)
+
+
+def _conversations(text):
+    """A text cut where conversations end: at <|endoftext|> with all line breaks around it but the first in front, and at blank lines."""
+    parts = text.split(END_OF_TEXT)
+    parts[1:] = [part.lstrip('\n') for part in parts[1:]]
+    parts[:-1] = [part.rstrip('\n') + '\n' if part.endswith('\n\n') else part for part in parts[:-1]]
+    return [piece for part in parts for piece in (re.split(r'(?<=\n)\n+', part) if '\n\n' in part else [part])]
 
 
 def _byte_offsets(text, places):

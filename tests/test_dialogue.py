@@ -2,6 +2,7 @@
 import collections
 import glob
 import os
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,14 @@ from src.dialogue import STYLES, Conversation, Turn
 @pytest.fixture(scope='module')
 def gpt2(real_vocabulary):
     return encoder.get_encoder('124M', real_vocabulary)
+
+
+ENDS = re.compile(r'(?:(?<=\n)\n+)?<\|endoftext\|>\n*|(?<=\n)\n+')       # the definition: where a conversation ends
+
+
+@given(st.lists(st.sampled_from(['a', '\n', '\n', '\n', ' ', '<|endoftext|>'])).map(''.join))
+def test_a_text_is_cut_where_conversations_end(text):
+    assert dialogue._conversations(text) == ENDS.split(text)
 
 
 often = settings(deadline=None, derandomize=True, max_examples=150)
