@@ -318,7 +318,7 @@ class Run:
         from src import plan, trainer
         args = self.args
         names = trainer.trained(params, args.only_train_transformer_layers, args.freeze_layers, self.base and self.base.n_vocab)
-        args.precision = trainer.default_precision() if args.precision == 'auto' else args.precision
+        args.precision = console.gpu_precision() if args.precision == 'auto' else args.precision
         self.plan = plan.Plan(self.hparams, args.batch_size, self.seq_len, n_trained=sum(math.prod(v.shape) for v in names.values()), learns_wte='wte' in names,
                               accumulate=args.accumulate_gradients, optimizer=args.optimizer, recompute=args.memory_saving_gradients, precision=args.precision)
         there, needed = plan.memory(), self.plan.bytes()

@@ -200,3 +200,11 @@ def _start_tensorflow(before):
     before(tf)
     tf.zeros([]).numpy()                                # the first operation starts the devices, and they talk too
     return tf
+
+
+def gpu_precision():
+    """What this machine's GPUs compute fastest in without harm: bfloat16 where all have it (compute capability 8.0 and up), else float32; so without a GPU."""
+    import tensorflow as tf
+    gpus = tf.config.list_physical_devices('GPU')
+    capable = [tf.config.experimental.get_device_details(gpu).get('compute_capability', (0, 0)) >= (8, 0) for gpu in gpus]
+    return 'bfloat16' if capable and all(capable) else 'float32'

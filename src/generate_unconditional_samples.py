@@ -49,7 +49,7 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
         frequency_penalty: taken from a token's logit for each time it was made, -2 to 2; 0: off.
         presence_penalty: taken from a token's logit once it was made, -2 to 2; 0: off.
         no_repeat_ngram_size: no run of so many tokens comes twice; 0: off.
-        precision: of the weights: int8, float32, or auto: int8 on a CPU, float32 on a GPU.
+        precision: of the weights: int8, bfloat16, float32, or auto: int8 on a CPU, bfloat16 on a GPU that computes in it.
         verbose: show TensorFlow's own messages.
     """
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)

@@ -22,8 +22,8 @@ STEPS = 32                                              # tokens that one call o
 class Cache:
     """Keys and values of what each row has read: the first lengths[row] of ids[row]."""
 
-    def __init__(self, hparams, batch_size):
-        self.values = tf.zeros([batch_size, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head])
+    def __init__(self, hparams, batch_size, dtype=tf.float32):
+        self.values = tf.zeros([batch_size, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head], dtype)
         self.ids = np.zeros([batch_size, hparams.n_ctx], np.int32)
         self.lengths = np.zeros(batch_size, np.int32)
         self.prompts = np.zeros(batch_size, np.int32)   # where in ids the generated ones begin
@@ -55,33 +55,41 @@ class Cache:
 class Generator:
     """A model ready to generate. Keep it: its programs are compiled at first use."""
 
-    def __init__(self, hparams, params):
-        self.hparams, self.params = hparams, params
+    def __init__(self, hparams, params, precision='float32'):
+        """precision: of matrices, activations, keys and values; bfloat16 halves what a token reads. Norms, softmax and logits are float32."""
+        self.hparams, self.params, self._dtype = hparams, params, tf.as_dtype(precision)
+        if self._dtype != tf.float32:
+            self.params = tf.nest.map_structure(lambda w: tf.cast(w, self._dtype) if w.shape.rank > 1 else w, params)
         self._decode = tf.function(self._decode_steps, jit_compile=True, autograph=False)
         self._beams = tf.function(self._beam_steps, jit_compile=True, autograph=False)
         self._prefill = tf.function(self._prefill_step, autograph=False, input_signature=[
             tf.TensorSpec([None, None], tf.int32),
-            tf.TensorSpec([None, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head], tf.float32),
+            tf.TensorSpec([None, hparams.n_layer, 2, hparams.n_head, hparams.n_ctx, hparams.n_embd // hparams.n_head], self._dtype),
             tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32)])
 
     def _prefill_step(self, X, values, length, speaker):
         """Any number of tokens in one pass, no compilation: the keys and values behind the first `length` become those of X."""
         past = values[..., :length, :]
-        _, present = model.hidden(self.hparams, self.params, X, past, speaker=speaker)
+        _, present = model.hidden(self.hparams, self.params, X, past, speaker=speaker, dtype=self._dtype)
         rest = self.hparams.n_ctx - length - tf.shape(X)[1]
         return tf.concat([past, present, tf.zeros_like(values[..., :rest, :])], axis=-2)
+
+    def _logits(self, X, *arguments, **options):
+        """model.model at this precision -> logits, present."""
+        h, present = model.hidden(self.hparams, self.params, X, *arguments, dtype=self._dtype, **options)
+        return model.logits(self.params, h), present
 
     def _decode_steps(self, last, values, speaker, past, uniforms, steps, settings, bias, stops, done):
         """`steps` tokens behind `last` [batch], or fewer when each row is done or has made one of its stops [batch, stops].
         -> ids [batch, STEPS], made, values."""
 
         def step(i, last, speaker, values, past, done, ids):
-            out = model.model(self.hparams, self.params, last[:, None], values, past.length - 1, speaker)
+            logits, values = self._logits(last[:, None], values, past.length - 1, speaker)
             if self.hparams.type_tokens:
                 speaker = model.token_types(self.hparams, last[:, None], speaker)[:, 0]
-            last = choose(out['logits'][:, 0], uniforms[:, i], settings, past, bias, stops)
+            last = choose(logits[:, 0], uniforms[:, i], settings, past, bias, stops)
             done |= tf.reduce_any(last[:, None] == stops, axis=-1)
-            return i + 1, last, speaker, out['present'], append(past, last), done, tf.where(tf.range(STEPS) == i, last[:, None], ids)
+            return i + 1, last, speaker, values, append(past, last), done, tf.where(tf.range(STEPS) == i, last[:, None], ids)
 
         made, _, _, values, _, _, ids = tf.while_loop(
             lambda i, last, speaker, values, past, done, ids: (i < steps) & ((i == 0) | ~tf.reduce_all(done)),
@@ -93,12 +101,12 @@ class Generator:
         beams = last.shape[0]
 
         def step(i, last, speaker, values, past, scores, ended, made):
-            out = model.model(self.hparams, self.params, last[:, None], values, past.length - 1, speaker)
+            logits, values = self._logits(last[:, None], values, past.length - 1, speaker)
             if self.hparams.type_tokens:
                 speaker = model.token_types(self.hparams, last[:, None], speaker)[:, 0]
-            scores, parents, last = beam_step(scores, penalize(out['logits'][:, 0], settings, past, bias, stops), ended[None], stops[0, 0])
+            scores, parents, last = beam_step(scores, penalize(logits[:, 0], settings, past, bias, stops), ended[None], stops[0, 0])
             parents, last = parents[0], last[0]
-            values, speaker, ended, made, *past = (tf.gather(x, parents) for x in (out['present'], speaker, ended, made, *past))
+            values, speaker, ended, made, *past = (tf.gather(x, parents) for x in (values, speaker, ended, made, *past))
             made += tf.where(ended, 0, 1)
             return i + 1, last, speaker, values, append(Past(*past), last), scores, ended | tf.reduce_any(last[:, None] == stops, axis=-1), made
 
@@ -110,7 +118,7 @@ class Generator:
 
     def cache(self, batch_size=1):
         """An empty Cache."""
-        return Cache(self.hparams, batch_size)
+        return Cache(self.hparams, batch_size, self._dtype)
 
     def prefill(self, cache, X, row=None):
         """Put the tokens X [batch, n] behind what is in the cache, which is as much in each row; or [1, n] behind what is in that row."""
@@ -126,9 +134,9 @@ class Generator:
         """Put ids [n + 1] but the last behind what is in a row -> log P of each but the first, float32 [n]."""
         ids = np.asarray(ids, np.int32)
         past = cache.values[row:row + 1, ..., :cache.lengths[row], :]
-        logits = model.model(self.hparams, self.params, tf.constant(ids[None, :-1]), past, speaker=cache.speakers([row]))['logits'][0]
+        logits, _ = self._logits(tf.constant(ids[None, :-1]), past, speaker=cache.speakers([row]))
         self.prefill(cache, [ids[:-1]], row)
-        return tf.gather(tf.nn.log_softmax(logits), ids[1:], batch_dims=1).numpy()
+        return tf.gather(tf.nn.log_softmax(logits[0]), ids[1:], batch_dims=1).numpy()
 
     def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None):
         """Up to `steps` (at most STEPS, and what the cache has room for) new tokens behind `last` [batch], which is not yet in the cache.
@@ -163,7 +171,7 @@ def beam_search(generator, context, settings=Settings(), *, length, beams, stops
     check_settings(length=length, **settings._asdict())
     hparams = generator.hparams
     context = np.asarray(context, np.int32)[-max(1, hparams.n_ctx - length, hparams.n_ctx // 2):]
-    cache = Cache(hparams, beams)
+    cache = generator.cache(beams)
     generator.prefill(cache, np.tile(context[:-1], [beams, 1]))
     cache.ids[:, len(context) - 1] = context[-1]
     past = Past(tf.constant(cache.ids), tf.constant(cache.lengths + 1), tf.constant(cache.prompts))

@@ -114,13 +114,6 @@ def has_gpu():
     return bool(tf.config.list_logical_devices('GPU'))
 
 
-def default_precision():
-    """bfloat16 on GPUs that compute with it (compute capability 8.0 and up), else float32."""
-    gpus = tf.config.list_physical_devices('GPU')
-    capable = [tf.config.experimental.get_device_details(gpu).get('compute_capability', (0, 0)) >= (8, 0) for gpu in gpus]
-    return 'bfloat16' if capable and all(capable) else 'float32'
-
-
 def trained(params, only_transformer_layers=False, freeze_layers=0, base_vocab=None):
     """{name: variable} of the weights that training changes.
 

@@ -27,6 +27,15 @@ def test_a_gpu_gets_xla_unless_int8_is_asked_for(place, monkeypatch):
     assert isinstance(generators.open_generator(place, precision='int8')[0], lite.Generator)
 
 
+def test_bfloat16_is_made_by_xla_and_is_the_choice_of_a_gpu_that_has_it(place, monkeypatch):
+    monkeypatch.setattr(generators, 'GPUS', ())
+    generator, said = generators.open_generator(place, precision='bfloat16')
+    assert isinstance(generator, sample.Generator) and generator.params['wte'].dtype == 'bfloat16' and said == 'bfloat16 weights'
+    monkeypatch.setattr(generators, 'GPUS', (place,))
+    monkeypatch.setattr(generators.console, 'gpu_precision', lambda: 'bfloat16')
+    assert [generators.open_generator(place, precision=precision)[1] for precision in ('auto', 'float32')] == ['bfloat16 weights', 'float32 weights']
+
+
 def test_where_litert_cannot_be_had_xla_does_it_and_it_is_said(place, monkeypatch, capsys):
     monkeypatch.setattr(generators, 'GPUS', ())
     os.mkdir(os.path.join(place, 'int8.tflite'))                         # as good as a folder that cannot be written to
@@ -35,5 +44,5 @@ def test_where_litert_cannot_be_had_xla_does_it_and_it_is_said(place, monkeypatc
 
 
 def test_a_precision_that_is_none(place):
-    with pytest.raises(UsageError, match='--precision int4 .* auto, int8, float32'):
+    with pytest.raises(UsageError, match='--precision int4 .* auto, int8, bfloat16, float32'):
         generators.open_generator(place, precision='int4')

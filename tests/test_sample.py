@@ -10,6 +10,7 @@ from src import logits, model, sample
 from src.console import UsageError
 from src.settings import Settings
 from src.model import HParams
+from src.stream import stream
 
 SMALL = HParams(n_vocab=61, n_ctx=24, n_embd=16, n_head=2, n_layer=2)
 GREEDY = Settings(temperature=0)
@@ -320,6 +321,24 @@ def test_penalties_count_in_beams(params):
 def test_beams_end_where_the_window_does(params):
     assert len(sample.beam_search(sample.generator_for(SMALL, params), list(range(40)), length=10, beams=2)) == 10
     assert len(sample.beam_search(sample.generator_for(SMALL, params), [1, 2], length=50, beams=2)) == 22
+
+
+# ---- bfloat16
+
+def test_bfloat16_is_the_model_rounded(params):
+    """Near to float32's in prefill and in the loop, and no further from it than 8 bits of each number explain."""
+    exact, rounded = (sample.Generator(SMALL, params, precision) for precision in ('float32', 'bfloat16'))
+    ids = np.random.default_rng(0).integers(61, size=24)
+    scores = []
+    for generator in (exact, rounded):
+        cache = generator.cache(2)
+        generator.prefill(cache, [ids[:6]], 1)
+        scores.append(np.concatenate([generator.score(cache, ids[6:16], 1), generator.score(cache, ids[15:], 1)]))
+        assert cache.values.dtype == generator.params['wte'].dtype and cache.lengths.tolist() == [0, 23]
+    distance = np.abs(scores[0] - scores[1]).mean()
+    assert 0 < distance < 0.05 * np.std(scores[0])
+    texts = [np.concatenate(list(stream(generator, [ids[:9]] * 4, length=12, seed=3)), axis=1) for generator in (exact, rounded)]
+    assert (texts[0] == texts[1]).mean() > 0.5          # drawn by the same numbers: most are the same
 
 
 # ---- token types
