@@ -1,7 +1,8 @@
 # make demo     installs what is needed into .venv, trains a small model on the bundled chats, lets it talk
 # make chat     talks with it
 # make test     installs what tests need, runs the tests
-# make bench    times and measures the whole road at 124M's size (random weights; about 10 minutes and 7 GB of memory)
+# make bench    times and measures everything at 124M's size and writes benchmarks/RESULTS.md (random weights; an hour and 14 GB of memory);
+#               PEERS=path/to/python: beside the libraries that this Python has
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -36,8 +37,8 @@ chat: .venv/installed
 test: .venv/installed-dev
 	$(PY) -m pytest -q -n 2 --dist loadfile tests
 
-bench: .venv/installed
-	$(PY) benchmarks/road.py
+bench: .venv/installed-dev
+	$(PY) benchmarks/all.py $(if $(PEERS),--peer_python $(PEERS))
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \

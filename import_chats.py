@@ -4,6 +4,7 @@
     python import_chats.py facebook-*.zip _chat.txt result.json --out corpus.txt
     python import_chats.py chats/ --only "Mara Winter" --since 2022-01-01 --redact --validation 0.1
     python import_chats.py --dataset dailydialog --dataset blended --out talk.txt
+    python import_chats.py --from_memory --out corpus.txt        what you told chatter.py was /good, and what you put right with /fix
 
 Files, folders and zips are read in place and recognised by what is in them. Everything stays on this machine.
 """
@@ -20,7 +21,7 @@ import unicodedata
 
 from tqdm import tqdm
 
-from src import console, corpus, dialogue, files, readers
+from src import console, corpus, dialogue, files, memory, readers
 from src.console import UsageError, UserError
 from src.source import Export
 
@@ -40,6 +41,8 @@ def parse_arguments():
     add('--encoding', help='of text files; default: what their byte order mark says, utf-8, or cp1252')
     add('--dataset', action='append', default=[], metavar='NAME', help=f'download a public dataset and read it: {", ".join(datasets())}; again for more')
     add('--datasets_dir', default='datasets', metavar='PATH', help='where downloaded datasets are kept')
+    add('--from_memory', nargs='?', const='', metavar='FILE', help='conversations with a model, up to the turns that were rated good or put right in chatter.py '
+        "(default: chatter.py's own memory)")
     add('--mirror', metavar='URL', help='another server for the datasets: the file name is put behind this address')
 
     add = parser.add_argument_group('what to keep').add_argument
@@ -67,8 +70,8 @@ def parse_arguments():
     add = parser.add_argument_group('output').add_argument
     add('--report', metavar='FILE', help='also write what was read, kept and dropped as JSON')
     args = parser.parse_intermixed_args()
-    if not args.exports and not args.dataset:
-        parser.error('name what to read: files, folders or archives, or --dataset')
+    if not args.exports and not args.dataset and args.from_memory is None:
+        parser.error('name what to read: files, folders or archives, --dataset or --from_memory')
     return args
 
 
@@ -87,6 +90,15 @@ def download(name, args):
     if args.mirror:
         url = f'{args.mirror.rstrip("/")}/{base}'
     return module, fetch.fetch(url, os.path.join(args.datasets_dir, base), sha256=sha256)
+
+
+def remembered(path):
+    """The file of a memory, '' for chatter.py's own. Raises UserError when there is none, or it cannot be read."""
+    path = path or memory.default_path()
+    if not os.path.exists(path):
+        raise UserError(f'{path}: there is no memory yet; talk with a model in chatter.py, and tell it which replies are /good, /bad, or what to /fix in them.')
+    next(memory.read(path), None)
+    return path
 
 
 def expand(path):
@@ -140,6 +152,8 @@ class Importer:
         """Look at everything that was named. Raises UserError when nothing of it can be read, or when something would be overwritten."""
         args = self.args
         inputs = [(path, args.format) for named in args.exports for path in expand(named)]
+        if args.from_memory is not None:
+            inputs.append((remembered(args.from_memory), 'memory'))
         self.check_outputs(path for path, _ in inputs)
         for name in dict.fromkeys(args.dataset):
             module, path = download(name, args)

@@ -6,6 +6,7 @@
     fetch.py       a file from the network: resumed, checked, whole
     encoder.py     text <-> token ids: GPT-2's byte-level BPE
     dialogue.py    conversation <-> text: the styles in which turns are written
+    memory.py      what was said, kept in one SQLite file: recall, forget
     source.py      export files where they lie: in folders, zips, zips within zips
     readers/       one file per export format or dataset -> threads of messages
     corpus.py      threads -> conversations to learn from

@@ -237,14 +237,15 @@ class ChatSession:
         """Take back my newest turn and all behind it. Returns how many turns that are."""
         mine = [i for i, turn in enumerate(self.turns) if turn.speaker == self.me]
         gone = len(self.turns) - mine[-1] if mine else 0
-        self._drop(len(self.turns) - gone)
+        if gone:
+            self._drop(len(self.turns) - gone)
         return gone
 
     def edit(self, i, text):
         """Give turns[i] other words."""
-        self.turns[i] = self.turns[i]._replace(text=text)
-        if self.kept is not None:
+        if self.kept is not None:                       # first, as always: where that fails, nothing has changed
             self.kept.replace(i, text)
+        self.turns[i] = self.turns[i]._replace(text=text)
 
     def next_speaker(self, people=None):
         """Who speaks next, as the model has it: a name, or '' where it ends the conversation.
@@ -313,15 +314,15 @@ class ChatSession:
         return seats[name == self.answerer]
 
     def _add(self, turn):
-        self.turns.append(turn)
         if self.kept is not None:
             self.kept.add(turn)
+        self.turns.append(turn)
 
     def _drop(self, start):
-        del self.turns[start:]
-        self.first = min(self.first, max(0, start - 1))
         if self.kept is not None:
             self.kept.drop(start)
+        del self.turns[start:]
+        self.first = min(self.first, max(0, start - 1))
 
     def _turn_ids(self, turn):
         turn = turn._replace(speaker=self._seat(turn.speaker))

@@ -134,7 +134,7 @@ def test_every_format_adds_up(here, options):
     assert result.returncode == 0, result.stderr
     report = json.loads(here.read('report.json'))
     adds_up(report)
-    assert len(report['formats']) == 20
+    assert len(report['formats']) == 21
 
 
 @pytest.mark.parametrize('options', [(), ('--redact', '--pseudonyms', '--validation', '0.2')])

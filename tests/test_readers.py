@@ -22,7 +22,7 @@ FORMATS = sorted(readers.formats())
 NOON = 1596974400000                                    # 2020-08-09 12:00 UTC
 # How many records the example of a format holds, read or not: counted by hand.
 RECORDS = {'blended': 18, 'chat_jsonl': 10, 'cornell': 7, 'dailydialog': 28, 'dialogpt': 29, 'discord': 10, 'discord_package': 6, 'empathetic': 8,
-           'imessage': 8, 'instagram': 6, 'messenger': 15, 'owner_json': 4, 'personachat': 43, 'plain': 20, 'reddit': 14, 'script': 5, 'signal': 12,
+           'imessage': 8, 'instagram': 6, 'memory': 11, 'messenger': 15, 'owner_json': 4, 'personachat': 43, 'plain': 20, 'reddit': 14, 'script': 5, 'signal': 12,
            'slack': 10, 'telegram': 14, 'whatsapp': 23}
 
 

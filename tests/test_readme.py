@@ -69,13 +69,6 @@ def test_each_command_of_the_readme(road):
     assert (work / 'checkpoint' / 'run1' / 'model-3.index').exists() and (work / 'samples' / 'run1' / 'samples-2').exists()
 
 
-def test_the_python_example(road):
-    work, _ = road
-    code = '\n'.join(line[4:] for line in README.split('## From Python')[1].splitlines() if line.startswith('    '))
-    result = subprocess.run([sys.executable, '-c', code], cwd=work, capture_output=True, text=True)
-    assert result.returncode == 0 and result.stdout.strip(), result.stderr
-
-
 def test_each_command_of_make_demo(road):
     work, _ = road
     plan = subprocess.run(['make', '-n', 'demo', 'chat'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.replace('\\\n', ' ')
@@ -113,3 +106,15 @@ def test_help_answers_and_names_every_flag():
         with open(os.path.join(ROOT, script), encoding='utf-8') as file:
             for flag in re.findall(r"add(?:_argument)?\('(--\w+)'", file.read()):
                 assert flag in result.stdout, (script, flag)
+
+
+def test_what_docs_say_of_python(tmp_path, demo_models):
+    """Each block behind the others, as somebody would type them."""
+    from src import folders
+    shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'checkpoint' / 'run1')
+    folders.write_dialogue(str(tmp_path / 'checkpoint' / 'run1'), {'style': 'name', 'speakers': ['Mara', 'Theo', 'Priya'], 'length': 9})
+    with open(os.path.join(ROOT, 'docs', 'library.md'), encoding='utf-8') as file:
+        blocks = re.findall(r'```python\n(.*?)```', file.read(), re.S)
+    done = subprocess.run([sys.executable, '-c', '\n'.join(blocks)], cwd=tmp_path, env=os.environ | {'PYTHONPATH': ROOT}, text=True, capture_output=True)
+    assert len(blocks) == 6 and done.returncode == 0, done.stderr
+    assert "[Turn(speaker='Theo', text='hi mara'" in done.stdout and 'A ship in a storm.\n' in done.stdout and 'Theo: hi\nMara? ' in done.stdout
