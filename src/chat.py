@@ -406,7 +406,7 @@ class ChatSession:
             for sequence in going:
                 batch.enter(sequence)
             while going:
-                for sequence, ids in batch.step(STRIDE):
+                for sequence, ids in batch.step(STRIDE if all(reply.ids for reply in going.values()) else 1):       # the first word as soon as it is there
                     reply = going[sequence]
                     yield reply, reply.push(ids)
                     if reply.wrong:
