@@ -4,16 +4,19 @@
     python chatter.py --run_name run1           with a run of train.py: as the person it learnt to be
     python chatter.py --model_name 124M         with a model as it was published
 
-The reply appears as it is made. Ctrl-C stops a reply and keeps the chat; Abort!, /quit or Ctrl-D end it. Input may come from a pipe.
+The reply appears as it is made. Ctrl-C stops a reply and keeps the chat; Abort!, /quit or Ctrl-D end it. /help shows what else begins with
+a slash: another reply, who answers, settings, earlier conversations. Input may come from a pipe, a message a line.
 """
 import argparse
-import contextlib
-import re
+import difflib
+import json
+import os
 import sys
 
 from src import console, files, generators
+from src.console import UsageError, UserError
 
-CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')   # a model or a message must not steer the terminal
+NAME = 'chat-with-gpt-2'                                # of our folders among the user's
 
 
 def parse_arguments():
@@ -38,87 +41,145 @@ def parse_arguments():
     add('--presence_penalty', type=float, default=0.0, metavar='F', help="from a token's logit once the reply has it, -2 to 2")
     add('--no_repeat_ngram_size', type=console.count, default=0, metavar='N', help='no run of N tokens comes twice; 0: off')
     add('--min_length', type=console.count, default=0, metavar='TOKENS', help='of a reply, at least, in styles that end turns with a token')
-    add('--length', type=console.positive_int, metavar='TOKENS', help='of a reply, at most; default: 100, or a quarter of n_ctx')
+    add('--length', type=console.positive_int, metavar='TOKENS', help='of a reply, at most; default: as long as most of the learnt ones, or 100; a quarter of n_ctx at most')
     add('--max_turns', type=console.count, default=0, metavar='N', help='turns that the model sees, at most; 0: all that fit')
     add('--seed', type=int, help='the same one and the same words give the same replies; default: another every time')
     add('--precision', choices=generators.PRECISIONS, default='auto',
         help='of the weights; auto: int8 on a CPU, which is three times as fast and as good within a percent, float32 on a GPU')
 
     add = parser.add_argument_group('the chat').add_argument
+    add('--memory', metavar='FILE', help='where conversations are kept, or none; default: a file in your data directory, for a pipe none')
+    add('--new', action='store_true', help='begin a new conversation; without it, a kept one with the same person goes on')
+    add('--persona', default='', metavar='TEXT', help='stands in front of the conversation and never leaves it')
+    add('--candidates', type=console.positive_int, default=1, metavar='N', help='replies made each time, of which you take one; from a pipe, the best is taken')
+    add('--banned', default='', metavar='WORDS', help='words that are never said, with commas between them, or a file with one a line')
+    add('--config', metavar='FILE', help='settings as JSON: {"temperature": 0.7}; flags win; /save settings writes it; default: a file in your config directory')
+    add('--plain', action='store_true', help='no colours, no completion, as from a pipe')
     add('--end_command', default='Abort!', metavar='WORDS', help='what you say to end the chat')
     add('--verbose', action='store_true', help="show TensorFlow's own messages")
+    args = parser.parse_args()
+    configure(parser, args.config or config_path())
     return parser.parse_args()
 
 
-def open_session(args, place, generator):
-    """The ChatSession that the flags ask for, with the model at `place`."""
-    from src import chat, dialogue, encoder, folders
+def config_path():
+    """The file of settings unless --config names another: ~/.config/chat-with-gpt-2/config.json on Linux."""
+    import platformdirs
+    return os.path.join(platformdirs.user_config_dir(NAME, appauthor=False), 'config.json')
+
+
+def configure(parser, path):
+    """Take the settings in a file, {flag: value}, for the flags' defaults."""
+    if not os.path.exists(path):
+        return
+    with open(path, encoding='utf-8', errors='replace') as file:
+        text = file.read()
+    try:
+        settings = json.loads(text)
+    except ValueError as error:
+        raise UserError(f'{path} is no JSON ({error}): {{"temperature": 0.7}} is how it looks; put it right, or remove it.') from None
+    if not isinstance(settings, dict):
+        raise UserError(f'{path} holds no settings: {{"temperature": 0.7}} is how it looks; put it right, or remove it.')
+    flags = {option.removeprefix('--'): action for action in parser._actions for option in action.option_strings if action.dest not in ('help', 'config')}
+    for name, value in settings.items():
+        if name not in flags:
+            near = difflib.get_close_matches(name, flags, 1)
+            raise UserError(f'{path}: there is no setting {name}{f", did you mean {near[0]}?" if near else ";"} --help shows those there are, without --.')
+        parser.set_defaults(**{flags[name].dest: checked(path, name, value, flags[name])})
+
+
+def checked(path, name, value, action):
+    """A setting's value as its flag would give it."""
+    kinds = [bool] if action.nargs == 0 else [int, float] if action.type else [str, list] if name == 'banned' else [str]
+    try:
+        if type(value) in kinds and (action.choices is None or value in action.choices):
+            return action.type(str(value)) if action.type else value
+    except (ValueError, argparse.ArgumentTypeError):
+        pass
+    takes = ('true or false' if action.nargs == 0 else f'a number, as --{name} does' if action.type else
+             f'one of {", ".join(action.choices)}' if action.choices else 'a text')
+    raise UserError(f'{path}: {name} {json.dumps(value)} is out of range: it takes {takes}.')
+
+
+def banned_words(said):
+    """--banned -> [word]."""
+    if isinstance(said, list):                          # from the file of settings
+        words = map(str, said)
+    elif os.path.isfile(said):
+        with open(said, encoding='utf-8', errors='replace') as file:
+            words = file.read().splitlines()
+    else:
+        words = said.split(',')
+    return [word.strip() for word in words if word.strip()]
+
+
+def open_talk(args, place, generator, weights):
+    """The commands.Talk that the flags ask for, with the model at `place`."""
+    from src import chat, commands
     from src.settings import Settings
-    folder = files.folder_of(place)
-    enc = encoder.get_encoder(folder)
-    known = folders.read_dialogue(folder) or {'style': 'name', 'speakers': []}
-    style = dialogue.get_style(args.style or known['style'])
-    learnt = [known['learnt']] if 'learnt' in known else []
-    seats = style.speakers and learnt != [style.speakers[0]]            # marks, no names: the second one answers, under any name
-    names = ['Friend', 'You'] if seats else learnt + known['speakers'] or ['Friend', 'You']
-    answerer = args.answerer or next((name for name in names if name != args.me), 'Friend')
-    me = args.me or next((name for name in (names[::-1] if seats else names) if name != answerer), 'You')
-    for name in (me, answerer):
-        if known['speakers'] and name not in known['speakers'] and style.speakers is None:
-            print(f'({name} is not in the training data: {", ".join(known["speakers"][:10])} are)')
-    return chat.ChatSession(
-        generator, enc, style, me=me, answerer=answerer, last_time=known.get('last_time'),
-        length=args.length, max_turns=args.max_turns, seed=args.seed, **{name: getattr(args, name) for name in Settings._fields})
+    if args.candidates > commands.CANDIDATES:
+        raise UsageError(f'--candidates {args.candidates} is out of range: it takes a whole number from 1 to {commands.CANDIDATES}.')
+    options = {name: getattr(args, name) for name in (*Settings._fields, 'style', 'length', 'max_turns', 'persona')} | {'banned': banned_words(args.banned)}
+
+    def begin(kept=None, me=args.me, answerer=args.answerer, seed=args.seed):
+        return chat.open_session(place, generator, me=me, answerer=answerer, kept=kept, seed=seed, **options)
+
+    session, memory, model = begin(), open_memory(args), os.path.abspath(files.folder_of(place))
+    if memory:
+        session = begin(memory.open(model, session.me, session.answerer, args.new), session.me, session.answerer)
+    screen = open_screen(args, memory)
+    if args.config and not os.path.exists(args.config):
+        screen.note(f'{args.config} is not there yet; /save settings writes it')
+    return commands.Talk(session, screen, begin=begin, memory=memory, model=model, weights=weights, candidates=args.candidates, seed=args.seed,
+                         config=args.config or config_path())
 
 
-def ask(prompt):
-    """A line from the user, or None at the end of input. What comes from a pipe is shown as if it had been typed."""
-    while True:
-        try:
-            line = console.read_line(prompt)
-        except KeyboardInterrupt:
-            print('\n(Ctrl-D or /quit ends the chat)')
-            continue
-        if line is not None and not sys.stdin.isatty():
-            print(CONTROL.sub('\ufffd', line))
-        return line
+def open_memory(args):
+    """The memory.Memory of --memory, or None."""
+    if args.memory == 'none' or args.memory is None and not sys.stdin.isatty():
+        return None
+    from src import memory
+    return memory.Memory(args.memory or memory.default_path())
 
 
-def converse(session, end_command):
+def open_screen(args, memory):
+    """prompt_toolkit where a person sits at both ends, lines otherwise."""
+    if args.plain or not sys.stdin.isatty() or not sys.stdout.isatty() or os.environ.get('TERM') == 'dumb':
+        from src import terminal
+        return terminal.Plain()
+    from src import screen
+    return screen.Screen(memory and os.path.splitext(memory.path)[0] + '.typed')
+
+
+def greet(talk, end_command):
+    """Who is here, and what was said the last time."""
+    session, screen = talk.session, talk.screen
+    if talk.memory and talk.memory.notice:
+        screen.note(talk.memory.notice)
+    talk.tell_strangers()
+    session.prompt()                                    # what cannot be said is told before anything is
+    you = '' if session.me == 'You' else f'You are {session.me}, '
+    screen.show(f'{you}{session.answerer} answers ({talk.weights}). {end_command} or Ctrl-D ends the chat.' + ' /help shows more.' * screen.person)
+    if session.turns:
+        talk.resume()
+
+
+def converse(talk, end_command):
     """Ask and answer until the user ends it."""
-    dropped = 0
-    while True:
-        line = ask(f'{session.me}: ')
-        if line is None or line.strip() in (end_command, '/quit'):
+    while not talk.over:
+        line = talk.screen.ask(talk.session.me, talk.status() if talk.screen.person else '', talk.complete)
+        if line is None or line.strip() == end_command:
             return
-        if not line.strip():
-            continue
-        try:
-            print(f'{session.answerer}: ', end='', flush=True)
-            with contextlib.closing(session.reply(line)) as pieces:
-                for piece in pieces:
-                    print(CONTROL.sub('\ufffd', piece), end='', flush=True)
-        except KeyboardInterrupt:
-            print(' ...', end='')
-        print()
-        if session.first > dropped:
-            dropped = session.first
-            print(f'(the model no longer sees the first {dropped} turns: its {session.generator.hparams.n_ctx} tokens are full)')
-        if session.cut:
-            print(f'(your last message is longer than what the model can see: its first {session.cut} tokens were left out)')
+        if line.strip():
+            talk.hear(line)
 
 
 def main():
     args = parse_arguments()
     place = files.find_model(args.model_name, args.models_dir, args.run_name, args.checkpoint_dir)
-    generator, weights = generators.open_generator(place, args.models_dir, args.precision, args.verbose)
-    session = open_session(args, place, generator)
-    if sys.stdin.isatty():
-        with contextlib.suppress(ImportError):                       # Windows has its own line editing
-            import readline                                          # noqa: F401  editing and history for input()
-    you = '' if session.me == 'You' else f'You are {session.me}, '
-    print(f'{you}{session.answerer} answers ({weights}). {args.end_command} or Ctrl-D ends the chat.')
-    converse(session, args.end_command)
+    talk = open_talk(args, place, *generators.open_generator(place, args.models_dir, args.precision, args.verbose))
+    greet(talk, args.end_command)
+    converse(talk, args.end_command)
 
 
 if __name__ == '__main__':

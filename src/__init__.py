@@ -30,4 +30,10 @@
     history.py     what a run remembers of its course: history.csv, loss.png, TensorBoard, the best validation
     chat.py        a conversation with a model: context window, who speaks, end of turn, streaming
     transcript.py  conversations for reading: JSON, a page
+    terminal.py    a chat's two ends where no person types, and what of a text may reach a terminal
+    screen.py      the same for a person at a terminal
+    commands.py    what a chat does with a line: a message, or a /command
+    scheduler.py   the thread that makes the texts of all who ask
+    api.py         what a request over HTTP may hold
+    server.py      OpenAI's API in front of a model, and the page (web/index.html)
 """

@@ -6,6 +6,7 @@ import re
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from conftest import ROOT, fails_clearly, run_script
 
 from src import folders, lite
+from src.console import UserError
 from src.model import HParams
 
 
@@ -24,12 +26,13 @@ def run_folder(demo_models, tmp_path_factory):
     runs = tmp_path_factory.mktemp('runs')
     shutil.copytree(os.path.join(demo_models, 'tiny'), runs / 'r')
     (runs / 'r' / 'dialogue.json').write_text(json.dumps({'style': 'name', 'speakers': ['Mara', 'Theo', 'Jürgen']}), encoding='utf-8')
+    (runs / 'config.json').write_text('{}')             # nobody's own settings are in these tests
     lite.generator(folders.latest(runs / 'r'))          # which is told on stderr
     return str(runs)
 
 
 def chatter(runs, *flags, stdin):
-    return run_script('chatter.py', '--run_name', 'r', '--checkpoint_dir', runs, '--length', '8', '--seed', '1', *flags, stdin=stdin)
+    return run_script('chatter.py', '--run_name', 'r', '--checkpoint_dir', runs, '--length', '8', '--seed', '1', '--config', os.path.join(runs, 'config.json'), *flags, stdin=stdin)
 
 
 def test_a_chat_from_a_pipe(run_folder):
@@ -51,6 +54,12 @@ def test_names_commands_and_the_end_of_input(run_folder):
     assert same == chatter(run_folder, stdin='hi\n').stdout != chatter(run_folder, '--seed', '2', stdin='hi\n').stdout
 
 
+def test_a_pipe_needs_neither_prompt_toolkit_nor_tensorflow_nor_a_memory(run_folder):
+    code = 'import sys, chatter; chatter.main(); print(sorted({"prompt_toolkit", "tensorflow", "sqlite3"} & {*sys.modules}))'
+    result = run_script('-c', code, '--run_name', 'r', '--checkpoint_dir', run_folder, '--config', os.path.join(run_folder, 'config.json'), stdin='hi\n')
+    assert result.stdout.endswith('\n[]\n') and 'Theo: hi\nMara: ' in result.stdout
+
+
 def test_nothing_in_a_message_reaches_the_terminal_raw(run_folder):
     result = chatter(run_folder, stdin='\x1b[2Jhi \x07\x00 there\n' + 'long ' * 200 + '\nhi\n')
     assert result.returncode == 0
@@ -62,9 +71,9 @@ def opened(folder, monkeypatch, known, *flags):
     """The session that chatter.py would hold with a run of this dialogue.json."""
     import chatter as script
     (folder / 'dialogue.json').write_text(json.dumps(known), encoding='utf-8')
-    monkeypatch.setattr(sys, 'argv', ['chatter.py', *flags])
-    generator = SimpleNamespace(hparams=HParams(n_ctx=64), cache=lambda: None)
-    return script.open_session(script.parse_arguments(), str(folder), generator)
+    (folder / 'config.json').write_text('{}')
+    monkeypatch.setattr(sys, 'argv', ['chatter.py', '--memory', 'none', '--config', str(folder / 'config.json'), *flags])
+    return script.open_talk(script.parse_arguments(), str(folder), SimpleNamespace(hparams=HParams(n_ctx=64)), 'some weights').session
 
 
 @pytest.mark.parametrize('learnt, flags, me, answerer', [
@@ -103,37 +112,147 @@ def test_mistakes(run_folder, demo_models, tmp_path):
     assert fails_clearly(chatter(run_folder, '--tempreature', '1', stdin=''), 2, '--tempreature')
 
 
-def test_ctrl_c_stops_the_reply_and_keeps_the_chat(run_folder):
-    master, slave = pty.openpty()
-    process = subprocess.Popen([sys.executable, 'chatter.py', '--run_name', 'r', '--checkpoint_dir', run_folder, '--length', '32', '--seed', '1'],
-                               cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
-    os.close(slave)
-    screen = ''
+def strip(screen):
+    """What is written on it, without colours and moves."""
+    return re.sub(r'\x1b\[[?\d;]*[A-Za-z]|\r', '', screen)
 
-    def until(text, seconds=60, interrupting=False):
+
+class Person:
+    """Somebody at a terminal. `screen`: all that was written on it."""
+
+    def __init__(self, runs, *flags, **env):
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen([sys.executable, 'chatter.py', '--run_name', 'r', '--checkpoint_dir', runs, '--seed', '1', '--config', os.path.join(runs, 'config.json'), *flags],
+                                        cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=os.environ | {'TERM': 'xterm-256color'} | env)
+        os.close(slave)
+        self.screen = ''
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+        assert 'Traceback' not in self.screen
+
+    def type(self, keys):
+        """From here on, until looks for what is written behind it."""
+        self.screen = ''
+        os.write(self.master, keys.encode())
+
+    def until(self, text, seconds=60, interrupting=False):
         """Read until `text` comes. interrupting: by Ctrl-C every other second, as a signal in the moment before a prompt waits is lost."""
-        nonlocal screen
         end, next_signal = time.monotonic() + seconds, time.monotonic()
-        while text not in screen:
-            assert time.monotonic() < end, screen
+        while text not in strip(self.screen):
+            assert time.monotonic() < end, self.screen
             if interrupting and time.monotonic() >= next_signal:
-                process.send_signal(signal.SIGINT)
+                self.process.send_signal(signal.SIGINT)
                 next_signal += 2
-            if select.select([master], [], [], 0.2)[0]:
-                screen += os.read(master, 4096).decode(errors='replace')
+            if select.select([self.master], [], [], 0.2)[0]:
+                new = os.read(self.master, 4096).decode(errors='replace')
+                self.screen += new
+                if '\x1b[6n' in new:                    # where is the cursor?
+                    os.write(self.master, b'\x1b[1;1R')
 
-    try:
-        until('Theo: ')
-        until('ends the chat)', interrupting=True)                      # at the prompt: no harm
-        os.write(master, b'hello\n')
-        until('Mara: ')
-        screen = ''
-        until('Theo: ', interrupting=True)                              # while it answers
-        os.write(master, b'still there?\n')
-        until('Mara: ')
-        os.write(master, b'/quit\n')
-        assert process.wait(60) == 0
-    finally:
-        process.kill()
-        os.close(master)
-    assert 'Traceback' not in screen
+
+@pytest.mark.parametrize('flags', [[], ['--plain']], ids=['prompt_toolkit', 'plain'])
+def test_ctrl_c_stops_the_reply_and_keeps_the_chat(run_folder, flags):
+    with Person(run_folder, '--length', '32', '--memory', 'none', *flags) as person:
+        person.until('Theo:')
+        person.until('ends the chat)', interrupting=True)               # at the prompt: no harm
+        person.type('hello\n')
+        person.until('Mara: ')
+        person.screen = ''
+        person.until('Theo:', interrupting=True)                        # while it answers
+        person.type('still there?\n')
+        person.until('Mara: ')
+        person.type('/quit\n')
+        assert person.process.wait(60) == 0
+
+
+def test_a_person_comes_back(run_folder, tmp_path):
+    flags = '--memory', str(tmp_path / 'm.db'), '--length', '8'
+    with Person(run_folder, *flags) as person:
+        person.until('Mara answers · ')                                 # the line at the bottom
+        assert '38;5;' in person.screen
+        person.type('is the\x1b\rzebra here?\r')
+        person.until('Mara: ')
+        person.until('Mara answers · ')
+        person.type('/hel\t')
+        person.until('this list')                                       # what /help is for, in the menu
+        person.type('\r')
+        person.until('from now on so many replies are made')
+        person.process.kill()                                           # nothing that was said is lost
+    assert {name: stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in ('m.db', 'm.typed')} == {'m.db': 0o600, 'm.typed': 0o600}
+    with Person(run_folder, *flags, NO_COLOR='1') as person:
+        person.until('; /new starts afresh)')
+        assert re.search(r'Theo: is the\n  zebra here\?\nMara: .*\(going on from \d+ \w+ \d{4}, \d\d:\d\d; /new starts afresh\)', strip(person.screen), re.S)
+        person.until('Mara answers · ')
+        assert '38;5;' not in person.screen
+        person.type('/forget\r')
+        person.until('[y/N]')
+        person.type('y\r')
+        person.until('(forgotten, with what was typed)')
+        person.until('Mara answers · ')
+        person.type('\x04')
+        assert person.process.wait(60) == 0
+    assert b'zebra' not in b''.join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_pipe_may_be_kept(run_folder, tmp_path):
+    path = str(tmp_path / 'm.db')
+    first = chatter(run_folder, '--memory', path, stdin='hi\n/bogus\n//slash\n')
+    assert 'Theo: hi\nMara: ' in first.stdout and '(there is no command /bogus;' in first.stdout
+    again = chatter(run_folder, '--memory', path, stdin='/history\n/chats\n').stdout
+    assert '  1  Theo: hi\n' in again and '  3  Theo: /slash\n' in again and '(going on from ' in again and '4 turns: hi' in again
+    assert 'Theo: hi\n' not in chatter(run_folder, '--memory', path, '--new', stdin='/history\n').stdout
+    assert sorted(os.listdir(tmp_path)) == ['m.db']
+
+
+def test_a_memory_that_cannot_be(run_folder, tmp_path):
+    (tmp_path / 'm.db').write_bytes(os.urandom(5000))
+    result = chatter(run_folder, '--memory', str(tmp_path / 'm.db'), stdin='hi\n')
+    assert 'damaged' in result.stdout and 'Theo: hi\nMara: ' in result.stdout and len(os.listdir(tmp_path)) == 2
+    assert fails_clearly(chatter(run_folder, '--memory', str(tmp_path), stdin='hi\n'), 1, str(tmp_path), 'name the file')
+
+
+def test_settings_are_kept(run_folder, tmp_path):
+    config, words = tmp_path / 'c.json', tmp_path / 'words.txt'
+    words.write_text('bread\nthe boss\n')
+    result = chatter(run_folder, '--config', str(config), '--banned', str(words), stdin='/temp 0.25\n/save settings\n')
+    assert f'({config} is not there yet; /save settings writes it)' in result.stdout
+    kept = json.loads(config.read_text())
+    assert kept['temperature'] == 0.25 and kept['length'] == 8 and kept['banned'] == ['bread', 'the boss']
+    shown = chatter(run_folder, '--config', str(config), '--top_k', '7', stdin='/settings\n').stdout
+    assert re.search(r'^temperature +0.25$', shown, re.M) and re.search('^top_k +7$', shown, re.M)
+    home = tmp_path / 'home' / 'chat-with-gpt-2'
+    home.mkdir(parents=True)
+    shutil.copy(config, home / 'config.json')
+    result = run_script('chatter.py', '--run_name', 'r', '--checkpoint_dir', run_folder, stdin='/temp\n', env={'XDG_CONFIG_HOME': str(tmp_path / 'home')})
+    assert '(temperature 0.25)' in result.stdout
+
+
+@pytest.mark.parametrize('text, words', [
+    ('{"temperature": 1', ['is no JSON']), ('[1]', ['holds no settings']), ('{"tempreature": 1}', ['no setting tempreature', 'did you mean temperature?']),
+    ('{"temperature": "hot"}', ['temperature "hot"', 'takes a number']), ('{"top_k": true}', ['top_k true', 'takes a number']), ('{"top_p": 2}', ['top_p 2', 'a number, as --top_p does']),
+    ('{"top_k": 1.5}', ['top_k 1.5', 'a number, as --top_k does']), ('{"precision": "int4"}', ['precision "int4"', 'auto, int8']), ('{"plain": 1}', ['plain 1', 'true or false']),
+    ('{"me": 7}', ['me 7', 'takes a text']), ('{"config": "x"}', ['no setting config'])], ids=lambda value: value if isinstance(value, str) else '')
+def test_settings_that_cannot_be(run_folder, tmp_path, text, words, monkeypatch):
+    import chatter as script
+    (tmp_path / 'c.json').write_text(text)
+    monkeypatch.setattr(sys, 'argv', ['chatter.py', '--config', str(tmp_path / 'c.json')])
+    with pytest.raises(UserError) as error:
+        script.parse_arguments()
+    assert all(word in str(error.value) for word in ['c.json', *words])
+
+
+def test_mistakes_in_what_a_chat_takes(run_folder):
+    assert fails_clearly(chatter(run_folder, '--candidates', '0', stdin=''), 2, '--candidates', 'from 1 up')
+    assert fails_clearly(chatter(run_folder, '--candidates', '65', stdin=''), 2, '--candidates 65', 'from 1 to 64')
+    assert fails_clearly(chatter(run_folder, '--persona', 'long ' * 50, stdin=''), 1, 'the persona has', 'shorten it')
+
+
+def test_the_best_candidate_is_taken_where_nobody_can_be_asked(run_folder):
+    result = chatter(run_folder, '--candidates', '3', stdin='hi\nhow are you?\n')
+    assert len(re.findall('^Mara: .+$', result.stdout, re.M)) == 2 and 'Enter' not in result.stdout

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 
 import pytest
@@ -24,7 +25,7 @@ def road(tmp_path_factory, real_vocabulary):
     shutil.copytree(os.path.join(real_vocabulary, '124M'), served)
     hparams = model.HParams(n_ctx=64, n_embd=16, n_head=2, n_layer=2)
     checkpoint.save(str(served), hparams, model.init_params(hparams, seed=1))
-    for name in ('src', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'download_model.py', 'export_model.py'):
+    for name in ('src', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'serve.py', 'download_model.py', 'export_model.py'):
         os.symlink(os.path.join(ROOT, name), work / name)
     (work / 'models').mkdir()
     os.symlink(os.path.join(ROOT, 'models', 'demo'), work / 'models' / 'demo')
@@ -54,7 +55,7 @@ def small(arguments):
 
 def test_the_readme_names_the_whole_road():
     assert [c[0] for c in commands(README, 'python')] == [
-        'download_model.py', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'src/generate_unconditional_samples.py']
+        'download_model.py', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'src/generate_unconditional_samples.py', 'serve.py']
 
 
 def test_each_command_of_the_readme(road):
@@ -62,11 +63,30 @@ def test_each_command_of_the_readme(road):
     for arguments in commands(README, 'python'):
         if arguments == ['download_model.py', '124M']:                  # whose checksums only the real weights have
             arguments = ['download_model.py', '355M']
+        if arguments[0] == 'serve.py':
+            ask_server(work, arguments)
+            continue
         result = run_script(*small(arguments), cwd=work, stdin='hi\n', env={'GPT2_MIRROR': mirror})
         assert result.returncode == 0, (arguments, result.stdout, result.stderr)
         if arguments[0] == 'download_model.py':
             os.rename(work / 'models' / '355M', work / 'models' / '124M')
     assert (work / 'checkpoint' / 'run1' / 'model-3.index').exists() and (work / 'samples' / 'run1' / 'samples-2').exists()
+
+
+def ask_server(work, arguments):
+    """Start it, ask it as the README does, and end it."""
+    openai = pytest.importorskip('openai')
+    process = subprocess.Popen([sys.executable, *arguments, '--port', '0'], cwd=work, stdout=subprocess.PIPE, text=True)
+    try:
+        address = re.match(r'http://[^ ]+', process.stdout.readline())[0]
+        code = re.search(r'^( {4}from openai.*?)\n\n', README, re.M | re.S)[1]
+        said = {'openai': openai}
+        exec(textwrap.dedent(code).replace('http://127.0.0.1:8000', address), said)
+        assert said['answer'].choices[0].message.content and said['answer'].usage.completion_tokens > 0
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
 
 
 def test_each_command_of_make_demo(road):
@@ -100,7 +120,7 @@ def test_the_tree_in_the_readme_is_the_tree():
 
 
 def test_help_answers_and_names_every_flag():
-    for script in ('download_model.py', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py'):
+    for script in ('download_model.py', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'serve.py', 'export_model.py'):
         result = run_script(script, '--help')
         assert result.returncode == 0 and result.stderr == ''
         with open(os.path.join(ROOT, script), encoding='utf-8') as file:
