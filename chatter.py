@@ -16,7 +16,7 @@ import sys
 from src import console, files, generators
 from src.console import UsageError, UserError
 
-NAME = 'chat-with-gpt-2'                                # of our folders among the user's
+NAME = 'gpt2-chat'                                      # of our folders among the user's
 
 
 def parse_arguments():
@@ -63,7 +63,7 @@ def parse_arguments():
 
 
 def config_path():
-    """The file of settings unless --config names another: ~/.config/chat-with-gpt-2/config.json on Linux."""
+    """The file of settings unless --config names another: ~/.config/gpt2-chat/config.json on Linux."""
     import platformdirs
     return os.path.join(platformdirs.user_config_dir(NAME, appauthor=False), 'config.json')
 

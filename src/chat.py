@@ -41,14 +41,6 @@ class Candidate(NamedTuple):
     likelihood: float
 
 
-def candidate(score, enc, style, turn, context, bare):
-    """A Candidate. score(context, ids): Batch.score; turn: the reply, its speaker as the style knows it; context: the ids that it goes on from;
-    bare: those without the conversation."""
-    ids = style.turn_ids(enc, turn)[len(style.header_ids(enc, turn.speaker, turn.time)):]
-    likelihood = float(score(context, ids).mean())
-    return Candidate(turn.text, likelihood - ANTI * float(score(bare, ids).mean()), likelihood)
-
-
 class Reply:
     """The words of a turn in the making. `text`: all that are settled, which later tokens cannot change; `over`, and then `reason`: 'stop', or
     'length' where it was as long as allowed. `wrong`: None, or (how many of its tokens may stay, the id that must not come behind them)."""
@@ -217,13 +209,21 @@ class ChatSession:
 
     def candidates(self, n, speaker=None):
         """n turns that `speaker` could take next, as Candidates, the best first; equal ones are one. None of them is said yet."""
-        speaker, when = self._next(speaker)
-        context, seat = self.prompt(speaker), self._seat(speaker)
-        bare = self.style.begin_ids(self.enc) + self.style.header_ids(self.enc, seat, when)
+        context = self.prompt(speaker)
         texts = {reply: reply.text for reply, _ in self._replies(context, n)}
-        found = [candidate(self._batch.score, self.enc, self.style, Turn(seat, text, when), context, bare or context[-1:])
-                 for text in dict.fromkeys(filter(None, texts.values()))]
+        found = [self.candidate(self._batch.score, context, text, speaker) for text in dict.fromkeys(filter(None, texts.values()))]
         return sorted(found, key=lambda found: -found.score)
+
+    def candidate(self, score, context, text, speaker=None):
+        """A text as a Candidate. score(context, ids): Batch.score; context: what prompt(speaker) gave when it was made."""
+        speaker, when = self._next(speaker)
+        seat = self._seat(speaker)
+        header = self.style.header_ids(self.enc, seat, when)
+        bare = self.style.begin_ids(self.enc) + header or context[-1:]
+        ids = self.style.turn_ids(self.enc, Turn(seat, text, when))[len(header):]
+        ids = ids[:self.generator.hparams.n_ctx + 1 - len(context)]      # half a character, which was one token, is three in U+FFFD
+        likelihood = float(score(context, ids).mean())
+        return Candidate(text, likelihood - ANTI * float(score(bare, ids).mean()), likelihood)
 
     def retry(self, speaker=None):
         """Take the newest turn back, and yield another one of `speaker` (default: who said it)."""
@@ -285,7 +285,7 @@ class ChatSession:
         people: as for next_speaker. length: behind so many tokens no further turn begins.
         """
         silent = 0
-        while silent < ATTEMPTS and (length is None or sum(len(self._turn_ids(turn)) for turn in self.turns) < length):
+        while silent < ATTEMPTS and (length is None or sum(len(self.turn_ids(turn)) for turn in self.turns) < length):
             said, speaker = len(self.turns), self.next_speaker(people)
             if not speaker:
                 return
@@ -324,7 +324,7 @@ class ChatSession:
         del self.turns[start:]
         self.first = min(self.first, max(0, start - 1))
 
-    def _turn_ids(self, turn):
+    def turn_ids(self, turn):
         turn = turn._replace(speaker=self._seat(turn.speaker))
         if turn not in self._known:
             self._known[turn] = self.style.turn_ids(self.enc, turn)
@@ -335,7 +335,7 @@ class ChatSession:
         ids = self.style.preface_ids(self.enc, self.persona) if self.persona else []
         if len(ids) > self.generator.hparams.n_ctx // 4:
             raise UserError(f'the persona has {len(ids)} tokens, of which this model can take {self.generator.hparams.n_ctx // 4}: shorten it.')
-        return ids + [i for turn in self.recalled for i in self._turn_ids(turn)]
+        return ids + [i for turn in self.recalled for i in self.turn_ids(turn)]
 
     def _recall(self):
         """Look for turns that are no longer seen and fit the newest one. What is recalled stays until something else fits better: each change is
@@ -344,7 +344,7 @@ class ChatSession:
         if found and not set(found[0]) <= set(self.recalled):
             room, turns = RECALLED * self.generator.hparams.n_ctx, set()
             for exchange in found:
-                room -= sum(len(self._turn_ids(turn)) for turn in set(exchange) - turns)
+                room -= sum(len(self.turn_ids(turn)) for turn in set(exchange) - turns)
                 if room < 0:
                     break
                 turns.update(exchange)
@@ -364,7 +364,7 @@ class ChatSession:
         """(the oldest turn from which on all fit into `room` tokens, or else the newest one, how many they have)"""
         used = 0
         for i in range(len(self.turns) - 1, self.first - 1, -1):
-            more = len(self._turn_ids(self.turns[i]))
+            more = len(self.turn_ids(self.turns[i]))
             if used + more > room and i < len(self.turns) - 1:
                 return i + 1, used
             used += more
@@ -372,7 +372,7 @@ class ChatSession:
 
     def _context(self):
         """The tokens that the model sees; a conversation still whole begins as in training, behind <|endoftext|> or <bos>."""
-        preface, ids = self._preface(), [i for turn in self.turns[self.first:] for i in self._turn_ids(turn)][self.cut:]
+        preface, ids = self._preface(), [i for turn in self.turns[self.first:] for i in self.turn_ids(turn)][self.cut:]
         return (self.style.begin_ids(self.enc) if preface or self.first == 0 and not self.cut else []) + preface + ids
 
     # ---- what it says

@@ -509,7 +509,7 @@ def put(talk, name, word):
 def context(talk, rest):
     """exactly what the model sees, and how many tokens that is"""
     session = talk.session
-    ids, recalled = session.prompt(), [i for turn in session.recalled for i in session._turn_ids(turn)]
+    ids, recalled = session.prompt(), [i for turn in session.recalled for i in session.turn_ids(turn)]
     start = next(i for i in range(len(ids)) if ids[i:i + len(recalled)] == recalled)
     parts = ids[:start], recalled, ids[start + len(recalled):]
     talk.screen.show('\n'.join(margin + line for margin, part in zip(('  ', '~ ', '  '), parts) if part

@@ -12,7 +12,6 @@ refused (503). A client that leaves frees its places at once. No text of anybody
 """
 import asyncio
 import contextlib
-import functools
 import hmac
 import ipaddress
 import json
@@ -39,7 +38,6 @@ from starlette.routing import Route
 from . import api, chat
 from .api import Refused
 from .console import UserError
-from .dialogue import Turn
 from .scheduler import Closing, Full, Text, expire
 from .settings import Settings
 
@@ -48,6 +46,7 @@ POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
           "form-action 'none'; frame-ancestors 'none'")  # of the page: nothing from elsewhere, nothing to elsewhere
 OPEN = ('/', '/health')                                 # what needs no token
 COMPLETION = 16                                         # tokens of a completion, unless told: OpenAI's
+ARRIVING = 30                                           # seconds in which a body must come
 READING = 60                                            # seconds beyond a request's time that its reader has to take what was made
 GRACE = 30                                              # seconds that what runs has to its end when the server stops
 DISCARDED = 16                                          # times max_body: of a body too large so much is taken, so that its sender reads the refusal
@@ -161,23 +160,10 @@ def chat_job(body, served):
     except UserError as error:
         raise Refused(400, str(error), 'messages', 'invalid_value') from None
     stop, names = stops(asked), {model.me, model.answerer, speaker}
-    judge = judging(session, speaker, context) if candidates > n else None
+    judge = (lambda score, words: session.candidate(score, context, words, speaker)) if candidates > n else None
     texts = [Text(context, length, reply=chat.Reply(model.enc, model.style, length, stop=stop, names=names), index=i,
                   stops=tuple(sorted(model.style.stop_ids(model.enc))), judge=judge, **drawn) for i in range(candidates)]
     return Job(True, texts, n, len(context), before=[''] * candidates, **streams(asked))
-
-
-def judging(session, speaker, context):
-    """(Batch.score, words) -> chat.Candidate, as session.candidates has it."""
-    enc, style, when = session.enc, session.style, session.next_time()
-    seat, n_ctx = session._seat(speaker), session.generator.hparams.n_ctx
-    bare = style.begin_ids(enc) + style.header_ids(enc, seat, when)
-
-    def judge(score, words):
-        def fitting(context, ids):                      # words may have more tokens than were made: half a character is three in U+FFFD
-            return score(context, ids[:n_ctx + 1 - len(context)])
-        return chat.candidate(fitting, enc, style, Turn(seat, words, when), context, bare or context[-1:])
-    return judge
 
 
 def completion_job(body, served):
@@ -444,8 +430,8 @@ def answer(refused):
 def make_app(served, scheduler, *, token=None, timeout=300, max_body=1 << 20, cors_origin=()):
     """The Starlette application.
 
-    token: what requests must show, but for OPEN; None: nothing. timeout: seconds that a request may take. max_body: bytes of a request.
-    cors_origin: pages of which other sites may ask.
+    token: what requests must show, but for OPEN; None: nothing. timeout: seconds that the texts of a request may take, their waiting included.
+    max_body: bytes of a request. cors_origin: pages of which other sites may ask.
     """
     numbers = Numbers(scheduler)
 
@@ -455,7 +441,7 @@ def make_app(served, scheduler, *, token=None, timeout=300, max_body=1 << 20, co
         if kind != 'application/json' or request.headers.get('content-encoding', 'identity') != 'identity':
             raise Refused(415, f'the body must be application/json, not {ascii(kind or "nothing")[:60]}; send that Content-Type.')
         found, size = bytearray(), 0
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(ARRIVING):
             async for data in request.stream():
                 size += len(data)
                 if size <= max_body:
@@ -465,7 +451,7 @@ def make_app(served, scheduler, *, token=None, timeout=300, max_body=1 << 20, co
             if size > max_body:
                 raise Refused(413, f'the body is larger than {max_body} bytes: send less of the conversation.')
             return bytes(found)
-        raise Refused(408, f'the body did not come within {timeout:g} seconds.', headers={'Connection': 'close'})
+        raise Refused(408, f'the body did not come within {ARRIVING:g} seconds.', headers={'Connection': 'close'})
 
     def making(job):
         async def endpoint(request):

@@ -549,8 +549,8 @@ def test_a_conversation_among_themselves():
 def test_a_header_that_the_model_wrote_itself_is_not_read_again():
     s = session('Lena: up?', ' Up early?\nTheo:', me=None, answerer=None)
     s.say('Theo', 'a word in front')
-    improvised(s, length=len(s._turn_ids(s.turns[0])) + 1)
-    assert s.generator.prefilled[:2] == [len(s._turn_ids(s.turns[0])), 0]             # <|endoftext|> and the turn but for its last token, which decode takes; nothing
+    improvised(s, length=len(s.turn_ids(s.turns[0])) + 1)
+    assert s.generator.prefilled[:2] == [len(s.turn_ids(s.turns[0])), 0]             # <|endoftext|> and the turn but for its last token, which decode takes; nothing
 
 
 def test_among_the_seats_themselves():

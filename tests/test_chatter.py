@@ -226,7 +226,7 @@ def test_settings_are_kept(run_folder, tmp_path):
     assert kept['temperature'] == 0.25 and kept['length'] == 8 and kept['banned'] == ['bread', 'the boss']
     shown = chatter(run_folder, '--config', str(config), '--top_k', '7', stdin='/settings\n').stdout
     assert re.search(r'^temperature +0.25$', shown, re.M) and re.search('^top_k +7$', shown, re.M)
-    home = tmp_path / 'home' / 'chat-with-gpt-2'
+    home = tmp_path / 'home' / 'gpt2-chat'
     home.mkdir(parents=True)
     shutil.copy(config, home / 'config.json')
     result = run_script('chatter.py', '--run_name', 'r', '--checkpoint_dir', run_folder, stdin='/temp\n', env={'XDG_CONFIG_HOME': str(tmp_path / 'home')})

@@ -87,7 +87,7 @@ def slow(runs):
     served = server.Served('r', chat.open_session(place, generator), ['Mara', 'Theo'], None, api.Limits(128, 2048, 64, 2))
     engine = scheduler.Scheduler(generator, 2, 2)
     with socket.create_server(('127.0.0.1', 0)) as bound:
-        app = server.make_app(served, engine, token='secret', timeout=3, max_body=2000, cors_origin=['https://friends.example'])
+        app = server.make_app(served, engine, token='secret', timeout=30, max_body=2000, cors_origin=['https://friends.example'])
         running = server.Server(app, engine)
         thread = threading.Thread(target=running.run, args=([bound],))
         thread.start()
@@ -559,7 +559,8 @@ def test_a_body_too_large_whatever_is_said_of_its_length(slow):
     assert status(raw(slow.port, chunked + b'f\r\n{"prompt": "a"}\r\n0\r\n\r\n')) == 200
 
 
-def test_a_body_that_does_not_come(slow):
+def test_a_body_that_does_not_come(slow, monkeypatch):
+    monkeypatch.setattr(server, 'ARRIVING', 0.5)
     found = raw(slow.port, post('/v1/completions', b'{"prompt": "a"}', SECRET)[:-5])
     assert status(found) == 408 and b'connection: close' in found.lower()
 
@@ -584,9 +585,9 @@ def test_when_the_model_fails_the_others_go_on(slow, monkeypatch, caplog):
 
 def test_numbers_tell_no_words(slow):
     before = numbers(slow.port, SECRET)
-    made(slow, prompt='a secret thing', user='nobody else')
+    tokens = made(slow, prompt='a secret thing', user='nobody else')['usage']['completion_tokens']
     after = numbers(slow.port, SECRET)
-    assert after['serve_tokens_total'] - before['serve_tokens_total'] == 64
+    assert after['serve_tokens_total'] - before['serve_tokens_total'] == tokens == 64
     key = 'serve_requests_total{route="/v1/completions",status="200"}'
     assert after[key] == before[key] + 1 and after['serve_first_words_seconds_count'] == before['serve_first_words_seconds_count'] + 1
     raw(slow.port, f'GET /a-secret-path HTTP/1.1\r\nHost: x\r\n{SECRET}\r\n\r\n'.encode())
