@@ -31,7 +31,8 @@ def parse_arguments():
     add('--run_name', metavar='NAME', help='a run of train.py, in checkpoint/')
     add('--model_name', default='124M', metavar='NAME', help='a model, in models/, or a folder; not used with --run_name')
     add('--me', metavar='NAME', help='who asks; default: the most talkative other person in the training data, or You')
-    add('--as', dest='answerer', metavar='NAME', help='who answers; default: who was learnt (train.py --learn_from), the most talkative in the training data, or Friend')
+    add('--as', dest='answerer', metavar='NAME',
+        help='who answers; default: who was learnt (train.py --learn_from), the most talkative in the training data, or Friend')
     add('--style', metavar='STYLE', help='how turns are written: name, timestamp, said, dialogpt, tokens, s; default: as in the training data, or name')
     add('--models_dir', default='models', metavar='PATH', help='the folder of the models')
     add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
@@ -68,7 +69,8 @@ def listener(host, port):
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
-        why = {errno.EADDRINUSE: 'another program listens there; stop it, or choose another --port', errno.EACCES: 'ports below 1024 are the system\'s; choose another --port',
+        why = {errno.EADDRINUSE: 'another program listens there; stop it, or choose another --port',
+               errno.EACCES: "ports below 1024 are the system's; choose another --port",
                errno.EADDRNOTAVAIL: 'this machine has no such address; choose another --host'}
         raise UserError(f'{host}:{port}: {why.get(error.errno, "there is no such address; check --host and --port")}.') from None
     return bound

@@ -151,8 +151,9 @@ def fits(value, schema):
 def check(value, schema, name=''):
     """Raise Refused where a value is not what its schema takes; name: of the parameter, '' for the body itself."""
     def refuse():
-        shown = ascii(value) if isinstance(value, (bool, int, float, str)) else 'null' if value is None else KINDS['array' if isinstance(value, list) else 'object'][1]
-        raise Refused(400, f'{name or "the body"} is {shown if len(shown) < 40 else shown[:36] + "..."}: it takes {needs(schema)}.', name or None, 'invalid_value')
+        shown = next((said for kind, said in KINDS.values() if isinstance(value, kind)), '') if isinstance(value, (list, dict, type(None))) else ascii(value)
+        shown = shown if len(shown) < 40 else shown[:36] + '...'
+        raise Refused(400, f'{name or "the body"} is {shown}: it takes {needs(schema)}.', name or None, 'invalid_value')
 
     if 'anyOf' in schema:
         return any(fits(value, some) for some in schema['anyOf']) or refuse()
@@ -183,8 +184,8 @@ def _check_object(value, schema, name):
         elif more is False:
             shown = ascii(key)[1:-1][:40]
             near = difflib.get_close_matches(shown, known, 1)
-            raise Refused(400, f'there is no parameter {prefix}{shown} here{", did you mean " + near[0] + "?" if near else "; /openapi.json lists those there are."}',
-                          prefix + shown, 'unknown_parameter')
+            way_out = f', did you mean {near[0]}?' if near else '; /openapi.json lists those there are.'
+            raise Refused(400, f'there is no parameter {prefix}{shown} here{way_out}', prefix + shown, 'unknown_parameter')
         elif more is not True:
             if not (key.isascii() and key.isdigit() and len(key) < 10):
                 raise Refused(400, f'{prefix}{ascii(key)[1:-1][:40]} names no token: it takes a token id, such as "50256".', name, 'invalid_value')
@@ -231,11 +232,14 @@ def _answers():
                         'choices': _list(_object(choice | words, ['index', 'finish_reason', *[name for name in words if name != 'score']]), 1)},
                        ['id', 'object', 'created', 'model', 'choices', 'usage'])
     talk = _object({name: text for name in ('me', 'answerer')} | {'people': _list(text)} |
-                   {name: count for name in ('n_ctx', 'length', 'max_tokens', 'max_choices', 'top_k')} | {name: {'type': 'number'} for name in ('temperature', 'top_p')})
+                   {name: count for name in ('n_ctx', 'length', 'max_tokens', 'max_choices', 'top_k')} |
+                   {name: {'type': 'number'} for name in ('temperature', 'top_p')})
     model = _object({'id': text, 'object': _one_of('model'), 'created': count, 'owned_by': text, 'chat': talk}, ['id', 'object', 'created', 'owned_by', 'chat'])
-    error = _object({'message': text, 'type': text, 'param': {'type': ['string', 'null']}, 'code': {'type': ['string', 'null']}}, ['message', 'type', 'param', 'code'])
+    maybe = {'type': ['string', 'null']}
+    error = _object({'message': text, 'type': text, 'param': maybe, 'code': maybe}, ['message', 'type', 'param', 'code'])
     return {'ChatCompletion': made('chat.completion', {'message': message, 'score': {'type': 'number'}}), 'Completion': made('text_completion', {'text': text}),
-            'Model': model, 'Models': _object({'object': _one_of('list'), 'data': _list(model)}, ['object', 'data']), 'Error': _object({'error': error}, ['error'])}
+            'Model': model, 'Models': _object({'object': _one_of('list'), 'data': _list(model)}, ['object', 'data']),
+            'Error': _object({'error': error}, ['error'])}
 
 
 def openapi(limits, token):

@@ -23,9 +23,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import prometheus_client
 import uvicorn
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -488,7 +487,7 @@ def make_app(served, scheduler, *, token=None, timeout=300, max_body=1 << 20, co
     page = {'Content-Security-Policy': POLICY, 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer', 'Cache-Control': 'no-cache'}
     routes = [Route('/', always(lambda: FileResponse(PAGE, headers=page))),
               Route('/health', always(lambda: Json({'status': 'ok'}))),
-              Route('/metrics', always(lambda: Response(prometheus_client.generate_latest(numbers.registry), media_type=prometheus_client.CONTENT_TYPE_LATEST))),
+              Route('/metrics', always(lambda: Response(generate_latest(numbers.registry), media_type=CONTENT_TYPE_LATEST))),
               Route('/openapi.json', always(lambda: Json(description))),
               Route('/v1/models', always(lambda: Json({'object': 'list', 'data': [described]}))),
               Route('/v1/models/{model:path}', one_model),

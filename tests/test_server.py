@@ -506,7 +506,7 @@ def test_a_reader_that_takes_nothing_holds_nobody(runs, monkeypatch):
 
         async def ask(send):
             job = server.completion_job(json.dumps(LONG | {'stream': True}).encode(), served)
-            await server.Answer(job, served, engine, server.Numbers(engine), 0.5)({}, asyncio.Event().wait, send)
+            await server.Answer(job, served, engine, server.Numbers(engine), 3)({}, asyncio.Event().wait, send)
             return job.texts[0]
 
         sent = []
@@ -519,14 +519,14 @@ def test_a_reader_that_takes_nothing_holds_nobody(runs, monkeypatch):
         try:
             first = asyncio.ensure_future(ask(stuck))
             await asyncio.sleep(0)
-            second = await asyncio.wait_for(ask(take), 5)
+            second = await asyncio.wait_for(ask(take), 10)
             assert len(second.reply.ids) == 64 and sent[-1]['body'].endswith(b'data: [DONE]\n\n')
             assert not first.done() and not engine.running
-            assert len((await asyncio.wait_for(first, 5)).reply.ids) == 64
+            assert len((await asyncio.wait_for(first, 10)).reply.ids) == 64
         finally:
             engine.close()
 
-    monkeypatch.setattr(server, 'READING', 0.5)
+    monkeypatch.setattr(server, 'READING', 0)
     asyncio.run(drive())
 
 
@@ -645,9 +645,10 @@ def test_flags_that_cannot_be(runs):
 
 def test_the_description_holds_against_schemathesis(port, tmp_path):
     pytest.importorskip('schemathesis')
-    found = subprocess.run([os.path.join(os.path.dirname(sys.executable), 'st'), 'run', f'http://127.0.0.1:{port}/openapi.json', '--max-examples', '8', '--seed', '1',
-                            '--checks', 'all', '--exclude-checks', 'positive_data_acceptance', '--suppress-health-check', 'all'],
-                           capture_output=True, text=True, timeout=120, cwd=tmp_path)         # what a schema cannot say (n above candidates) is refused too
+    flags = ['--max-examples', '8', '--seed', '1', '--request-timeout', '60', '--checks', 'all', '--suppress-health-check', 'all',
+             '--exclude-checks', 'positive_data_acceptance']            # what a schema cannot say (n above candidates) is refused too
+    found = subprocess.run([os.path.join(os.path.dirname(sys.executable), 'st'), 'run', f'http://127.0.0.1:{port}/openapi.json', *flags],
+                           capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert found.returncode == 0, found.stdout
 
 
