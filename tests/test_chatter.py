@@ -233,6 +233,13 @@ def test_settings_are_kept(run_folder, tmp_path):
     assert '(temperature 0.25)' in result.stdout
 
 
+def test_banned_words(tmp_path):
+    import chatter as script
+    (tmp_path / 'words').write_text('bread\n\nred, hot \n')
+    assert script.banned_words('bread, the boss,') == ['bread', 'the boss'] and script.banned_words('') == []
+    assert script.banned_words(str(tmp_path / 'words')) == ['bread', 'red, hot'] == script.banned_words(['bread', ' red, hot', ''])
+
+
 @pytest.mark.parametrize('text, words', [
     ('{"temperature": 1', ['is no JSON']), ('[1]', ['holds no settings']), ('{"tempreature": 1}', ['no setting tempreature', 'did you mean temperature?']),
     ('{"temperature": "hot"}', ['temperature "hot"', 'takes a number']), ('{"top_k": true}', ['top_k true', 'takes a number']), ('{"top_p": 2}', ['top_p 2', 'a number, as --top_p does']),

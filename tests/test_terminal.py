@@ -4,7 +4,6 @@ import os
 import stat
 import sys
 import threading
-import zlib
 
 import pytest
 from prompt_toolkit.data_structures import Size
@@ -63,17 +62,25 @@ def test_what_is_no_text_is_told_and_passed_on(monkeypatch, capsys):
     assert capsys.readouterr().out.endswith('x\nT: hi\n')
 
 
+def test_what_steers_a_terminal():
+    steers = [*map(chr, [*range(9), *range(11, 32), *range(127, 160)]), *'\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069']
+    assert terminal.shown(''.join(steers)) == '\ufffd' * len(steers)
+    assert terminal.shown('Grüße,\tمرحبا 💛\n') == 'Grüße,\tمرحبا 💛\n'
+    assert terminal.in_line('Mara\nTheo:\t\x1bx') == 'Mara Theo: \ufffdx'
+
+
 def test_nothing_steers_the_terminal(monkeypatch, capsys, keys):
-    _, ends, paper = keys
+    send, ends, paper = keys
     for each in (plain(monkeypatch, NASTY + '\n'), ends):
         each.speak(NASTY, (piece for piece in [NASTY, 'a\x1b', '[0m']))
         each.turn(Turn(NASTY, NASTY), '  1  ')
         each.turn(Turn(NASTY, NASTY), grey=True)
         each.note(NASTY)
         each.show(NASTY)
-        if each is not ends:
-            assert each.ask(NASTY) == NASTY
-    for text in (capsys.readouterr().out, paper.text.replace('\r\n', '\n')):
+        if each is ends:
+            send('\x1b[200~' + NASTY + '\x1b[201~\r')
+        assert each.ask(NASTY) == NASTY
+    for text in (capsys.readouterr().out, paper.text.replace('\r', '')):
         assert not terminal.STEERING.search(text) and text.count('hi\ufffd') >= 8 and 'a\ufffd[0m' in text
 
 
@@ -171,10 +178,10 @@ def test_colours_are_read_on_black_and_on_white(colour):
 
 def test_each_speaker_has_a_colour(keys):
     _, ends, _ = keys
-    names = [f'Friend {i}' for i in range(len(screen.COLOURS))]
+    names = ['Mara', 'Theo', 'Priya', 'Lena', 'Jonas', 'Jürgen', 'Ada', 'Mo']
     colours = [ends.colour(name) for name in names]
     assert len(set(colours)) == len(names) and [ends.colour(name) for name in names] == colours
-    assert ends.colour('Friend 0') == 'bold ' + screen.COLOURS[zlib.crc32(b'Friend 0') % 8]
+    assert ends.colour('Mara') == 'bold #d70087'             # today and tomorrow
     assert ends.colour('One too many').removeprefix('bold ') in screen.COLOURS
     with create_pipe_input() as pipe:
         others = screen.Screen(input=pipe, output=DummyOutput())
@@ -193,10 +200,11 @@ def test_no_color(monkeypatch, no_color):
 
 @pytest.mark.parametrize('pieces, lines', [
     (['Hello there, wh', 'at is this', ' is a lo', 'ng one\n  with more'], ['Hello there, what is', '  this is a long one', '  with more']),
+    (['Hello there, what ar', 'en t they'], ['Hello there, what', '  aren t they']),
     (['twenty columns are it', ' or not'], ['twenty columns are', '  it or not']),
     (['x' * 45 + ' y', ' and so it goes on'], ['x' * 45 + ' y and so it', '  goes on']),         # the terminal breaks it twice
     (['你好' * 8, '你好' * 2], ['你好' * 5, '  ' + '你好' * 4 + '你', '  好']),
-    (['a\n\n', '   1  b'], ['a', '', '   1  b'])], ids=['words', 'exact', 'longer', 'wide', 'breaks'])
+    (['a\n\n', '   1  b'], ['a', '', '   1  b'])], ids=['words', 'pieces', 'exact', 'longer', 'wide', 'breaks'])
 def test_words_are_not_cut_at_the_edge(pieces, lines):
     fit = screen.Lines(lambda: 20)
     assert ''.join(map(fit, [*pieces, '\n'])) == '\n'.join(lines) + '\n'
