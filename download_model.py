@@ -1,10 +1,16 @@
-"""Fetch OpenAI's pretrained GPT-2 into models/<name>/, checked byte for byte, resumable at any point.
+"""Fetch a pretrained model into models/<name>/, resumable at any point: OpenAI's GPT-2, checked byte for byte, or one from the Hugging Face hub.
 
     python download_model.py 124M
     python download_model.py 355M 774M --models_dir /data/models --mirror https://example.org/gpt-2/models
+    python download_model.py microsoft/DialoGPT-medium
+    python download_model.py --local ~/my-gpt2 --name mine
 
 Sizes: 124M, 355M, 774M, 1558M. What has come so far lies in *.part files beside the model: after a lost
 connection, Ctrl-C or a power cut, the same command goes on from there. A file gets its name once it is whole.
+
+A name with a slash is the hub's: GPT-2s and GPT-Neos with a byte-level BPE vocabulary of any language, in model.safetensors,
+pytorch_model.bin or tf_model.h5. They come through huggingface_hub (pip install -r requirements-hub.txt), into its cache, and become
+a model folder like any other; torch is not needed, and nothing in the files is executed.
 """
 import argparse
 import os
@@ -84,10 +90,10 @@ def known_names(asked):
     names = []
     for name in asked:
         if OLD_NAMES.get(name, name) not in NAMES:
-            raise UsageError(f'there is no model {name}; there are {", ".join(NAMES)}.')
+            raise UsageError(f'there is no model {name}; there are {", ".join(NAMES)}, and those of the Hugging Face hub, such as microsoft/DialoGPT-medium.')
         names.append(OLD_NAMES.get(name, name))
     if not names:
-        raise UsageError(f'name a model: {", ".join(NAMES)}; for example python download_model.py 124M.')
+        raise UsageError(f'name a model: {", ".join(NAMES)}, or one on the Hugging Face hub; for example python download_model.py 124M.')
     for old in sorted(set(asked) & set(OLD_NAMES)):
         print(f'{old} is the old name of {OLD_NAMES[old]}; it is stored under the new one.')
     return list(dict.fromkeys(names))
@@ -105,23 +111,60 @@ def web_address(text):
     return text.rstrip('/')
 
 
+def add_models(args, repos):
+    """Models of others, from the hub and from the folder --local -> their names here, and whether the first talks at once."""
+    places = [*repos, *([os.path.abspath(args.local)] if args.local else [])]
+    names = [folder_name(args.name or os.path.basename(place)) for place in places]
+    console.import_tensorflow()
+    from src import folders, hub
+    for place, name in zip(places, names):
+        if place in repos:
+            hub.add(args.models_dir, name, {'from': place, 'revision': args.revision or 'main'}, lambda: hub.fetch(place, args.revision, args.token))
+        else:
+            hub.add(args.models_dir, name, {'from': place}, lambda: (place, None))
+    return names, folders.read_dialogue(os.path.join(args.models_dir, names[0])) is not None
+
+
+def folder_name(text):
+    """What a model folder can be called. Raises UsageError."""
+    if not text or text.startswith('.') or '/' in text or os.sep in text:
+        raise UsageError(f'--name {text!r} is no name for a folder: letters, digits, - and _ will do.')
+    return text
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=console.HelpFormatter)
-    parser.add_argument('model', nargs='*', default=argparse.SUPPRESS, help=f'{", ".join(NAMES)}; several at once are fine')
+    parser.add_argument('model', nargs='*', default=argparse.SUPPRESS,
+                        help=f'{", ".join(NAMES)}, or a name on the Hugging Face hub, such as microsoft/DialoGPT-medium; several at once are fine')
     parser.add_argument('--models_dir', default='models', help='where the models live')
     parser.add_argument('--mirror', metavar='URL', default=os.environ.get('GPT2_MIRROR') or MIRROR,
                         help='the server: <URL>/<model>/<file>; the environment variable GPT2_MIRROR sets it too')
+    parser.add_argument('--local', metavar='PATH', help='a folder with a model as the hub has them: config.json, weights, vocabulary')
+    parser.add_argument('--name', help="the model folder's name; default: what is behind the slash")
+    parser.add_argument('--revision', help='a branch, tag or commit on the hub; default: main')
+    parser.add_argument('--token', help="of the hub, for private models; default: the environment variable HF_TOKEN, or that of hf auth login")
     args = parser.parse_intermixed_args()               # 124M --models_dir m 355M
-    names = known_names(getattr(args, 'model', []))
+    asked = getattr(args, 'model', [])
+    repos, ours, talks = [name for name in asked if '/' in name], [name for name in asked if '/' not in name], False
+    others = len(repos) + bool(args.local)
+    for flag, value, n in (('--name', args.name, others), ('--revision', args.revision, len(repos))):
+        if value and n != 1:
+            raise UsageError(f'{flag} {value} is for one model of the Hugging Face hub{" or of --local" * (flag == "--name")}, and here are {n}.')
+    names = known_names(ours) if ours or not others else []
     try:
-        download(names, args.models_dir, web_address(args.mirror))
+        if names:
+            download(names, args.models_dir, web_address(args.mirror))
+        if others:
+            added, talks = add_models(args, repos)
+            names += added
     except KeyboardInterrupt:
         print('What has come so far is kept: the same command resumes.')
         raise
     where = f'--model_name {names[0]}'
     if args.models_dir != 'models':
         where += f' --models_dir {shlex.quote(args.models_dir)}'
-    print(f'Next: python src/interactive_conditional_samples.py {where}\n'
+    script = 'chatter.py' if talks else 'src/interactive_conditional_samples.py'
+    print(f'Next: python {script} {where}\n'
           f'  or: python train.py --dataset corpus.npz {where}')
 
 

@@ -35,7 +35,7 @@ from . import console, files
 from .choose import choose
 from .settings import Settings
 
-FORMAT = 1                                              # of the file; files of another are written anew
+FORMAT = 2                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
 ROWS = 128                                              # positions in one pass: more are hardly faster and take more memory
 REACH = 32                                              # positions by which attention of single rows looks further
@@ -151,31 +151,44 @@ class _Part:
 class _Writer:
     """model.py's pieces as operators of a part. get(name): the checkpoint's array of that name, below `model/`."""
 
-    def __init__(self, part, get, precision):
-        self.part, self.get, self.precision = part, get, precision
+    def __init__(self, part, get, precision, hparams):
+        self.part, self.get, self.precision, self.hparams = part, get, precision, hparams
         self.op = part.op
+
+    def weights(self, w, name):
+        """A matrix [out, in] in the file's precision."""
+        array, scales = quantized(w) if self.precision == 'int8' else (w, None)
+        return self.part.constant(array, name, scales)
 
     def product(self, x, w, name, bias=None):
         """x [rows, in], w [out, in] -> [rows, out]."""
-        array, scales = quantized(w) if self.precision == 'int8' else (w, None)
-        weights = self.part.constant(array, name, scales)
-        return self.op('FULLY_CONNECTED', x, weights, -1 if bias is None else self.part.constant(bias), shape=[1, len(w)], keepNumDims=True)
+        return self.op('FULLY_CONNECTED', x, self.weights(w, name), -1 if bias is None else self.part.constant(bias), shape=[1, len(w)], keepNumDims=True)
 
     def conv1d(self, x, at):
         return self.product(x, self.get(at + '/w')[0].T, at + '/w', self.get(at + '/b'))
 
     def norm(self, x, at):
         d = self.op('SUB', x, self._mean(x))
-        y = self.op('MUL', d, self.op('RSQRT', self.op('ADD', self._mean(self.op('MUL', d, d)), self.part.number(1e-5))))
+        y = self.op('MUL', d, self.op('RSQRT', self.op('ADD', self._mean(self.op('MUL', d, d)), self.part.number(self.hparams.layer_norm_epsilon))))
         return self.op('ADD', self.op('MUL', y, self.part.constant(self.get(at + '/g'))), self.part.constant(self.get(at + '/b')))
 
     def _mean(self, x):
         return self.op('MEAN', x, self.part.constant(np.array([1], np.int32)), shape=[1, 1], options='ReducerOptions', keepDims=True)
 
+    def activated(self, x):
+        """As one of model.ACTIVATIONS."""
+        match self.hparams.activation_function:
+            case 'silu':
+                return self.op('MUL', x, self.op('LOGISTIC', x))
+            case 'relu' | 'tanh' as name:
+                return self.op(name.upper(), x)
+            case name:
+                return self.op('GELU', x, approximate=name == 'gelu_new')
+
     def after(self, x, a, h):
         """What is behind a layer's attention: its output a [rows, n_embd] into the stream x, then the mlp."""
         x = self.op('ADD', x, self.conv1d(a, h + '/attn/c_proj'))
-        m = self.op('GELU', self.conv1d(self.norm(x, h + '/ln_2'), h + '/mlp/c_fc'), approximate=True)
+        m = self.activated(self.conv1d(self.norm(x, h + '/ln_2'), h + '/mlp/c_fc'))
         return self.op('ADD', x, self.conv1d(m, h + '/mlp/c_proj'))
 
 
@@ -187,7 +200,7 @@ def write(path, hparams, get, *, precision='int8', of=''):
     model = _Model()
     for i in range(hparams.n_layer + 1):
         part = _Part(model)
-        writer = _Writer(part, get, precision)
+        writer = _Writer(part, get, precision, hparams)
         x = part.input('x', 1, hparams.n_embd)
         if i > 0:
             x = writer.after(x, part.input('a', 1, hparams.n_embd), f'h{i - 1}')
@@ -196,7 +209,10 @@ def write(path, hparams, get, *, precision='int8', of=''):
                 part.output(x, 'x_out')
             part.output(writer.conv1d(writer.norm(x, f'h{i}/ln_1'), f'h{i}/attn/c_attn'), 'qkv')
         else:
-            part.output(writer.product(writer.norm(x, 'ln_f'), get('wte'), 'wte'), 'logits')
+            head = 'wte' if hparams.tie_word_embeddings else 'lm_head'
+            part.output(writer.product(writer.norm(x, 'ln_f'), get(head), head), 'logits')
+            if head != 'wte':
+                writer.weights(get('wte'), 'wte')
             part.constant(get('wpe'), 'wpe')
             about = {'format': FORMAT, 'of': of, 'precision': precision, 'hparams': asdict(hparams)}
             part.constant(np.frombuffer(json.dumps(about).encode(), np.uint8), 'about')
@@ -258,6 +274,7 @@ class Engine:
         self._scales = self._model.TensorQuantizationParameters(self._names[self._last]['wte'], self._last)[0]     # [n_vocab], or none
         _let_go(self._constant('h0/attn/c_attn/w', part=0), self._wte)      # XNNPACK has them in an order of its own, in memory of its own
         self._pool = ThreadPoolExecutor(1)
+        self._windows = self.hparams.windows or [0] * self.hparams.n_layer
         self._scale = np.float32(1 / math.sqrt(self.hparams.n_embd // self.hparams.n_head))
         self._shapes = [None for part in parts]         # of the inputs that each part is ready for
 
@@ -294,8 +311,8 @@ class Engine:
         rows = np.arange(len(cache.lengths)) if rows is None else rows
         ids, lengths = np.reshape(ids, [-1, 1]), cache.lengths[rows]
         x = np.concatenate([self._start(cache, new, row) for new, row in zip(ids, rows)])
-        groups = list(_groups(rows, lengths + 1, self.hparams.n_ctx))
-        x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, groups))
+        groups = {window: list(_groups(rows, lengths + 1, self.hparams.n_ctx, window)) for window in {*self._windows}}
+        x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, groups[self._windows[layer]]))
         cache.ids[rows, lengths] = ids[:, 0]
         cache.lengths[rows] += 1
         return self._run(self._last, x=x, a=a)['logits']
@@ -304,7 +321,7 @@ class Engine:
         """Put ids behind what is in a row, ROWS at a time: yield the stream and the attention of each pass (_layers)."""
         for start in range(0, len(ids), ROWS):
             new, before = np.asarray(ids[start:start + ROWS]), cache.lengths[row]
-            yield self._layers(self._start(cache, new, row), lambda qkv, layer: self._attn(qkv, cache.values[layer, :, row], before))
+            yield self._layers(self._start(cache, new, row), lambda qkv, layer: self._attn(qkv, cache.values[layer, :, row], before, self._windows[layer]))
             cache.ids[row, before:before + len(new)] = new
             cache.lengths[row] += len(new)
 
@@ -332,14 +349,15 @@ class Engine:
         rows = self._wte[ids]
         return rows * self._scales[ids, None] if len(self._scales) else rows
 
-    def _attn(self, qkv, values, before):
+    def _attn(self, qkv, values, before, window):
         """Masked attention (model.look) of a row's qkv [n, 3 * n_embd] behind the first `before` positions of values [2, head, n_ctx, features],
         into which the new ones are written -> [n, n_embd]."""
         n, n_head = len(qkv), self.hparams.n_head
         q, k, v = qkv.reshape(n, 3, n_head, -1).transpose(1, 2, 0, 3)                                # [head, n, features] each
         values[:, :, before:before + n] = k, v
-        keys, values = values[:, :, :before + n]                                                     # [head, all, features] each
-        y = self._run(self._last + 1, q=q * self._scale, k=keys, v=values, mask=_mask(n, before + n))['y']
+        first = max(0, before + 1 - window) if window else 0             # that anyone looks at
+        keys, values = values[:, :, first:before + n]                                                # [head, all, features] each
+        y = self._run(self._last + 1, q=q * self._scale, k=keys, v=values, mask=_mask(n, before + n - first, window))['y']
         return y.swapaxes(0, 1).reshape(n, -1)
 
     def _look(self, qkv, values, rows, lengths, groups):
@@ -387,19 +405,21 @@ def _let_go(first, last):
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
-@functools.lru_cache(1)
-def _mask(rows, everything):
-    """What is added to products with keys, [rows, all]: -1e10 where the key comes after the row, else 0."""
-    return np.triu(np.full([rows, everything], -1e10, np.float32), everything - rows + 1)
+@functools.lru_cache(2)
+def _mask(rows, everything, window=0):
+    """What is added to products with keys, [rows, all]: -1e10 where the key comes after the row, or as far as a window before it, else 0."""
+    hidden = np.full([rows, everything], -1e10, np.float32)
+    return np.triu(hidden, everything - rows + 1) + (np.tril(hidden, everything - rows - window) if window else 0)
 
 
-def _groups(rows, lengths, n_ctx):
+def _groups(rows, lengths, n_ctx, window=0):
     """Which rows look together: neighbours who have as many positions, rounded up to REACH -> (slice of rows, slice of the cache, mask [n, 1, 1, all]
-    that hides what is beyond a row's own length)."""
+    that hides what is beyond a row's own length, or further back than a window)."""
     reaches = np.minimum(-(-lengths // REACH) * REACH, n_ctx)
     starts = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(reaches, prepend=0) != 0))
     for start, end in zip(starts, [*starts[1:], len(rows)]):
-        hidden = np.arange(reaches[start]) >= lengths[start:end, None]
+        there, length = np.arange(reaches[start]), lengths[start:end, None]
+        hidden = (there >= length) | (there < length - window if window else False)
         yield slice(start, end), slice(rows[start], rows[end - 1] + 1), np.where(hidden, np.float32(-1e10), np.float32(0))[:, None, None]
 
 

@@ -9,7 +9,8 @@ Dimensions in brackets: batch, sequence (positions of X), past (positions before
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Callable, NamedTuple
 
 import numpy as np
@@ -24,9 +25,11 @@ SIZES = ('n_vocab', 'n_ctx', 'n_embd', 'n_head', 'n_layer')
 
 @dataclass(frozen=True)
 class HParams:
-    """A model's sizes, the five numbers of hparams.json; the defaults are those of 124M.
+    """A model's sizes, the five numbers of hparams.json; the defaults are those of 124M. What follows them is in the file only where it differs.
 
     type_tokens: ids of tokens that say who speaks; the embedding of the latest one is added at every position behind it (token_types).
+    n_inner: the width within the mlp; None: 4 * n_embd. activation_function: a key of ACTIVATIONS. tie_word_embeddings: False: the
+    logits have a matrix of their own, lm_head. windows: for each layer, how many positions it looks at, its own the last; 0: at all.
     """
     n_vocab: int = 50257
     n_ctx: int = 1024
@@ -34,15 +37,33 @@ class HParams:
     n_head: int = 12
     n_layer: int = 12
     type_tokens: tuple = ()
+    n_inner: int | None = None
+    activation_function: str = 'gelu_new'
+    layer_norm_epsilon: float = 1e-5
+    tie_word_embeddings: bool = True
+    windows: tuple = ()
 
     def __post_init__(self):
-        wrong = [f'{name} = {value!r}' for name in SIZES if not isinstance(value := getattr(self, name), int) or value < 1]
+        sizes = SIZES if self.n_inner is None else (*SIZES, 'n_inner')
+        wrong = [f'{name} = {value!r}' for name in sizes if not isinstance(value := getattr(self, name), int) or value < 1]
         if wrong:
             raise UserError(f'hparams need whole numbers from 1 up, not {", ".join(wrong)}.')
         if not all(isinstance(i, int) and 0 <= i < self.n_vocab for i in self.type_tokens):
             raise UserError(f'hparams: type_tokens must be ids below n_vocab {self.n_vocab}, not {list(self.type_tokens)}.')
         if self.n_embd % self.n_head:
             raise UserError(f'hparams: n_embd {self.n_embd} does not divide into {self.n_head} heads.')
+        if self.activation_function not in ACTIVATIONS:
+            raise UserError(f'hparams: activation_function {self.activation_function!r} is none of {", ".join(ACTIVATIONS)}.')
+        if not isinstance(self.layer_norm_epsilon, float) or not 0 < self.layer_norm_epsilon < 1:
+            raise UserError(f'hparams: layer_norm_epsilon must be between 0 and 1, not {self.layer_norm_epsilon!r}.')
+        if not isinstance(self.tie_word_embeddings, bool):
+            raise UserError(f'hparams: tie_word_embeddings must be true or false, not {self.tie_word_embeddings!r}.')
+        if len(self.windows) not in (0, self.n_layer) or not all(isinstance(n, int) and n >= 0 for n in self.windows):
+            raise UserError(f'hparams: windows must be {self.n_layer} whole numbers, one for each layer, not {list(self.windows)}.')
+
+    def window(self, layer):
+        """How many positions a layer looks at; 0: at all."""
+        return self.windows[layer] if self.windows else 0
 
     @classmethod
     def read(cls, folder):
@@ -51,7 +72,8 @@ class HParams:
         try:
             with open(path, encoding='utf-8') as file:
                 found = json.load(file)
-            return cls(**{name: found[name] for name in SIZES}, type_tokens=tuple(found.get('type_tokens', ())))
+            others = {field.name: found[field.name] for field in fields(cls) if field.name in found and field.name not in SIZES}
+            return cls(**{name: found[name] for name in SIZES}, **{name: tuple(value) if name in ('type_tokens', 'windows') else value for name, value in others.items()})
         except FileNotFoundError:
             raise UserError(f'{path}: there is no such file, so {folder} is no model folder; '
                             'python download_model.py 124M fetches one.') from None
@@ -61,22 +83,23 @@ class HParams:
 
     def to_json(self):
         """The text of hparams.json."""
-        return json.dumps({name: value for name, value in asdict(self).items() if name in SIZES or value})
+        return json.dumps({field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default or field.name in SIZES})
 
 
 def shapes(hparams):
     """{variable name below `model/`: shape}, in the order in which the original creates them."""
     n = hparams.n_embd
+    inner = hparams.n_inner or 4 * n
     found = {'wpe': [hparams.n_ctx, n], 'wte': [hparams.n_vocab, n]}
     for layer in range(hparams.n_layer):
         h = f'h{layer}'
-        for name, nx, nf in (('attn/c_attn', n, 3 * n), ('attn/c_proj', n, n), ('mlp/c_fc', n, 4 * n), ('mlp/c_proj', 4 * n, n)):
+        for name, nx, nf in (('attn/c_attn', n, 3 * n), ('attn/c_proj', n, n), ('mlp/c_fc', n, inner), ('mlp/c_proj', inner, n)):
             found[f'{h}/{name}/w'] = [1, nx, nf]
             found[f'{h}/{name}/b'] = [nf]
         for name in ('ln_1', 'ln_2'):
             found[f'{h}/{name}/g'] = [n]
             found[f'{h}/{name}/b'] = [n]
-    return found | {'ln_f/g': [n], 'ln_f/b': [n]}
+    return found | {'ln_f/g': [n], 'ln_f/b': [n]} | ({} if hparams.tie_word_embeddings else {'lm_head': [hparams.n_vocab, n]})
 
 
 def nested(flat):
@@ -124,10 +147,14 @@ def variable(name, value):
 
 def extended(hparams, params, n_vocab, type_tokens=(), seed=0):
     """(hparams, params) of the same model with room for n_vocab tokens: each new one starts near the mean of those there are."""
-    wte = params['wte'].numpy()
-    new = wte.mean(axis=0) + 0.02 * np.random.default_rng(seed).standard_normal([n_vocab - len(wte), wte.shape[1]], np.float32)
+    draw = np.random.default_rng(seed)
+
+    def longer(name):
+        old = params[name].numpy()
+        return variable(name, np.concatenate([old, old.mean(axis=0) + 0.02 * draw.standard_normal([n_vocab - len(old), old.shape[1]], np.float32)]))
+
     return (replace(hparams, n_vocab=n_vocab, type_tokens=tuple(type_tokens)),
-            params | {'wte': variable('wte', np.concatenate([wte, new]))})
+            params | {name: longer(name) for name in ('wte', 'lm_head') if name in params})
 
 
 # ---- the pieces, in the order in which block uses them; x [batch, sequence, n_embd]
@@ -160,6 +187,10 @@ def gelu(x):
     return tf.cast(0.5 * x32 * (1 + tf.tanh(GELU * (x32 + 0.044715 * x32 * x32 * x32))), x.dtype)
 
 
+ACTIVATIONS = {                                         # by the names that transformers gives them
+    'gelu_new': gelu, 'gelu': lambda x: tf.cast(tf.nn.gelu(tf.cast(x, tf.float32)), x.dtype), 'relu': tf.nn.relu, 'silu': tf.nn.silu, 'tanh': tf.tanh}
+
+
 def split_heads(x, n_head):
     """[batch, sequence, n_embd] -> [batch, head, sequence, features]."""
     batch, sequence, n_embd = *tf.unstack(tf.shape(x)[:2]), x.shape[-1]
@@ -181,6 +212,11 @@ def look(q, k, v, mask, drop=None, softmax=tf.nn.softmax):
     return tf.matmul(w if drop is None else drop(w), v)
 
 
+def visible(keys, queries, window=0):
+    """Which key positions a query at a position may look at: those up to its own; with a window, the last `window` of these."""
+    return (keys <= queries) & (keys > queries - window) if window else keys <= queries
+
+
 REACH = 128                                             # positions of the cache that are read at once
 
 
@@ -194,10 +230,11 @@ def write(past, layer, k, v, positions):
     return tf.while_loop(lambda row, _: row < past.shape[0], write_row, (0, past))[1]
 
 
-def look_back(q, past, layer, positions):
+def look_back(q, past, layer, positions, window=0):
     """look for queries at `positions` [batch, sequence] of a static cache `past` [batch, n_layer, 2, n_head, n_ctx, features], which holds
-    the keys and values of `layer` up to and at those. Reads no further than the furthest of them, in steps of REACH, and keeps softmax's
-    sum up to date (Milakov and Gimelshein 2018, arXiv:1805.02867, algorithm 3). -> [batch, head, sequence, features]"""
+    the keys and values of `layer` up to and at those; with a window, at that many of them. Reads no further than the furthest of them, in
+    steps of REACH, and keeps softmax's sum up to date (Milakov and Gimelshein 2018, arXiv:1805.02867, algorithm 3).
+    -> [batch, head, sequence, features]"""
     batch, n_layer, _, n_head, n_ctx, features = past.shape
     size = min(REACH, n_ctx)
     q = q / tf.cast(math.sqrt(features), q.dtype)
@@ -206,7 +243,7 @@ def look_back(q, past, layer, positions):
         start = tf.minimum(i * size, n_ctx - size)      # the last step, where it is not a whole one, begins earlier
         k, v = tf.unstack(xla.dynamic_slice(past, [0, layer, 0, 0, start, 0], [batch, 1, 2, n_head, size, features])[:, 0], axis=1)
         seen = start + tf.range(size)
-        seen = (seen >= i * size) & (seen <= positions[..., None])       # [batch, sequence, size]
+        seen = (seen >= i * size) & visible(seen, positions[..., None], window)                      # [batch, sequence, size]
         w = tf.where(seen[:, None], tf.cast(tf.matmul(q, k, transpose_b=True), tf.float32), -1e10)
         larger = tf.maximum(most, tf.reduce_max(w, axis=-1, keepdims=True))
         w, kept = tf.exp(w - larger), tf.exp(most - larger)
@@ -214,7 +251,8 @@ def look_back(q, past, layer, positions):
 
     nothing = tf.zeros([*q.shape[:3], 1])
     steps = tf.reduce_max(positions) // size + 1
-    _, _, total, y = tf.while_loop(lambda i, *_: i < steps, read, (0, nothing - 1e30, nothing, tf.zeros(q.shape)))
+    start = tf.maximum(0, tf.reduce_min(positions) - window + 1) // size if window else 0
+    _, _, total, y = tf.while_loop(lambda i, *_: i < steps, read, (start, nothing - 1e30, nothing, tf.zeros(q.shape)))
     return tf.cast(y / total, q.dtype)
 
 
@@ -240,6 +278,12 @@ class Ops(NamedTuple):
     lean: Callable = keep_all
     drop: Callable = drop_none
 
+    def of(self, hparams):
+        """The same, with the model's own activation function and epsilon where these are not GPT-2's."""
+        norm_ = {} if hparams.layer_norm_epsilon == HParams.layer_norm_epsilon else {'norm': partial(norm, epsilon=hparams.layer_norm_epsilon)}
+        gelu_ = {} if hparams.activation_function == HParams.activation_function else {'gelu': ACTIVATIONS[hparams.activation_function]}
+        return self._replace(**norm_, **gelu_)
+
 
 def attn(x, p, ln, *, remember, mask, hparams, ops, place):
     """Layer norm and masked multi-head self-attention.
@@ -254,7 +298,7 @@ def attn(x, p, ln, *, remember, mask, hparams, ops, place):
 
 
 def mlp(x, p, ln, *, ops, place):
-    """Layer norm, then [batch, sequence, n_embd] -> the same, through 4 * n_embd."""
+    """Layer norm, then [batch, sequence, n_embd] -> the same, through n_inner."""
     h = ops.lean(lambda x: conv1d(ops.norm(x, ln), p['c_fc']))(x)
     return ops.drop(ops.lean(lambda h: conv1d(ops.gelu(h), p['c_proj']))(h), place)
 
@@ -283,7 +327,7 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
     wrap: what each layer's function is wrapped in (tf.recompute_grad, for training in little memory).
     Returns (h [batch, sequence, n_embd], present) with `present` as in model; None under `wrap`, which has no cache.
     """
-    sequence = tf.shape(X)[1]
+    ops, sequence = ops.of(hparams), tf.shape(X)[1]
     before = 0 if past is None else tf.shape(past)[-2] if past_length is None else past_length
     positions = tf.reshape(before, [-1, 1]) + tf.range(sequence)         # [1 or batch, sequence]
     wte, wpe = (tf.convert_to_tensor(params[name]) for name in ('wte', 'wpe'))      # of a variable itself, tf.gather would make every other read a copy
@@ -293,10 +337,10 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
         h += tf.where(types[..., None] >= 0, tf.gather(wte, tf.maximum(types, 0)), 0.)
     h = ops.drop(tf.cast(h, dtype), 3 * hparams.n_layer)
     if past_length is None:
-        mask = tf.range(before + sequence) <= positions[0, :, None]               # [sequence, all]
+        masks = {window: visible(tf.range(before + sequence), positions[0, :, None], window) for window in {*hparams.windows} or {0}}      # [sequence, all]
     else:
-        positions, mask = tf.broadcast_to(positions, X.shape), None
-        ops = ops._replace(look=lambda q, past, layer, mask, drop: look_back(q, past, layer, positions))
+        positions, masks = tf.broadcast_to(positions, X.shape), {}
+        ops = ops._replace(look=lambda q, past, layer, mask, drop: look_back(q, past, layer, positions, hparams.window(layer)))
 
     presents = []
     for layer in range(hparams.n_layer):
@@ -311,21 +355,22 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
                 k, v = (tf.concat([past[:, layer, i], new], axis=-2) for i, new in enumerate((k, v)))
             return k, v
 
+        mask = masks.get(hparams.window(layer))
         if wrap is None:
             h = block(h, params[f'h{layer}'], remember=remember, mask=mask, hparams=hparams, ops=ops, place=3 * layer)
         else:
-            h = wrap(lambda x, layer=layer: block(x, params[f'h{layer}'], remember=lambda k, v: (k, v), mask=mask, hparams=hparams, ops=ops, place=3 * layer))(h)
+            h = wrap(lambda x, layer=layer, mask=mask: block(x, params[f'h{layer}'], remember=lambda k, v: (k, v), mask=mask, hparams=hparams, ops=ops, place=3 * layer))(h)
 
     present = past if past_length is not None else tf.stack(presents, axis=1) if presents else None
     return ops.norm(h, params['ln_f']), present
 
 
 def logits(params, h):
-    """[..., n_embd] -> [..., n_vocab] float32, by the transposed embedding matrix."""
-    wte = tf.cast(params['wte'], h.dtype)
-    flat_h = tf.reshape(h, [-1, wte.shape[1]])
-    y = tf.matmul(flat_h, wte, transpose_b=True)
-    return tf.cast(tf.reshape(y, tf.concat([tf.shape(h)[:-1], [wte.shape[0]]], axis=0)), tf.float32)
+    """[..., n_embd] -> [..., n_vocab] float32, by the transposed embedding matrix, or that of the logits where they have their own."""
+    w = tf.cast(params.get('lm_head', params['wte']), h.dtype)
+    flat_h = tf.reshape(h, [-1, w.shape[1]])
+    y = tf.matmul(flat_h, w, transpose_b=True)
+    return tf.cast(tf.reshape(y, tf.concat([tf.shape(h)[:-1], [w.shape[0]]], axis=0)), tf.float32)
 
 
 def model(hparams, params, X, past=None, past_length=None, speaker=None):

@@ -117,13 +117,13 @@ def has_gpu():
 def trained(params, only_transformer_layers=False, freeze_layers=0, base_vocab=None):
     """{name: variable} of the weights that training changes.
 
-    Adapters alone, where there are any (lora.names). only_transformer_layers: all but wte, wpe and ln_f. freeze_layers: all but the
+    Adapters alone, where there are any (lora.names). only_transformer_layers: all but the embeddings, ln_f and lm_head. freeze_layers: all but the
     first so many layers and the embeddings below them.
     """
     flat = model.flat(params)
     if lora.settings(params):
         return {name: flat[name] for name in lora.names(params, base_vocab)}
-    fixed = {f'h{i}' for i in range(freeze_layers)} | ({'wte', 'wpe'} if freeze_layers else set()) | ({'wte', 'wpe', 'ln_f'} if only_transformer_layers else set())
+    fixed = {f'h{i}' for i in range(freeze_layers)} | ({'wte', 'wpe'} if freeze_layers else set()) | ({'wte', 'wpe', 'ln_f', 'lm_head'} if only_transformer_layers else set())
     return {name: value for name, value in flat.items() if name.split('/')[0] not in fixed}
 
 
@@ -133,6 +133,7 @@ class Replica:
     def __init__(self, hparams, params, make_optimizer, *, trainable, recompute, precision, dropout, label_smoothing, clip_norm, seed, tokens, accumulate):
         """trainable: names of params. make_optimizer() gives the Keras optimizer; the rest is Trainer's."""
         self.hparams, self.params, self.recompute, self.precision = hparams, params, recompute, PRECISIONS[precision]
+        self._head = 'wte' if hparams.tie_word_embeddings else 'lm_head'
         flat = model.flat(params)
         self.trainable = {name: flat[name] for name in trainable}
         self.variables = list(self.trainable.values())
@@ -160,7 +161,7 @@ class Replica:
 
     def losses(self, X, labels):
         """The loss at each position, [batch, sequence]."""
-        losses = fused.losses(self.hidden(X), self.params['wte'], tf.reshape(labels, [-1]), blocks=self._loss_blocks)
+        losses = fused.losses(self.hidden(X), self.params[self._head], tf.reshape(labels, [-1]), blocks=self._loss_blocks)
         return tf.reshape(losses, tf.shape(labels))
 
     def _drop(self, x, place, part=0):
@@ -178,13 +179,15 @@ class Replica:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
             h = self.hidden(X, self._drop if self._dropout else model.drop_none)
-        losses, dh, dwte = fused.cross_entropy(h, self.params['wte'], tf.reshape(labels, [-1]), weights * self._loss_scale(), smoothing=self._smoothing,
-                                               blocks=self._loss_blocks, fuse=self.fuse, learn_wte='wte' in self.trainable)
+        losses, dh, dw = fused.cross_entropy(h, self.params[self._head], tf.reshape(labels, [-1]), weights * self._loss_scale(), smoothing=self._smoothing,
+                                             blocks=self._loss_blocks, fuse=self.fuse, learn_wte=self._head in self.trainable)
         gradients = dict(zip(self.trainable, tape.gradient(h, self.variables, output_gradients=dh)))
-        if dwte is not None:                            # wte is at both ends: the gradient by its rows joins the other
+        if dw is not None and self._head == 'wte':      # it is at both ends: the gradient by its rows joins the other
             rows = gradients['wte']
-            gradients['wte'] = (tf.tensor_scatter_nd_add(dwte, rows.indices[:, None], rows.values) if self.xla
-                                else tf.raw_ops.InplaceAdd(x=dwte, i=rows.indices, v=rows.values))      # the newer operation, not in XLA, copies dwte
+            dw = (tf.tensor_scatter_nd_add(dw, rows.indices[:, None], rows.values) if self.xla
+                  else tf.raw_ops.InplaceAdd(x=dw, i=rows.indices, v=rows.values))                # the newer operation, not in XLA, copies dw
+        if dw is not None:
+            gradients[self._head] = dw
         self.drawn.assign_add(1)
         return [tf.reduce_sum(losses * weights)] + [tf.convert_to_tensor(g) for g in gradients.values()]
 

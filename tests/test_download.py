@@ -19,6 +19,7 @@ from conftest import ROOT, fails_clearly, run_script
 from download_model import FILES, META, VOCABULARY, Patience, Unreachable, download
 from src import fetch
 from src.console import UsageError, UserError
+from test_hub import Hub, put, write_model
 
 DATA = 'model.ckpt.data-00000-of-00001'
 NOWHERE = 'http://127.0.0.1:9/gpt2'                     # the discard port: nobody listens
@@ -73,7 +74,7 @@ def test_help_is_quick_and_shows_every_flag():
     result = command('--help')
     assert time.monotonic() - begun < 3
     assert result.returncode == 0
-    for word in ['--models_dir', '--mirror', 'GPT2_MIRROR', '124M, 355M, 774M, 1558M', download_model.MIRROR]:
+    for word in ['--models_dir', '--mirror', 'GPT2_MIRROR', '124M, 355M, 774M, 1558M', download_model.MIRROR, 'microsoft/DialoGPT-medium', '--local', '--token']:
         assert word in result.stdout
 
 
@@ -111,6 +112,33 @@ def test_a_name_we_do_not_have(server, tmp_path, names):
     result = command(*names, '--models_dir', tmp_path, '--mirror', server.url)
     assert_one_sentence(result, 2, '124M, 355M, 774M, 1558M')
     assert not server.seen and not os.listdir(tmp_path)
+
+
+# ---- models of others
+
+def test_a_model_of_the_hub_and_one_in_a_folder(server, tmp_path):
+    pytest.importorskip('huggingface_hub')
+    server.RequestHandlerClass, server.token = Hub, 'hf_secret'
+    write_model(tmp_path / 'there', kind='safetensors')
+    put(server, tmp_path / 'there', 'mara/DialoGPT-tiny')
+    result = command('mara/DialoGPT-tiny', '--revision', 'v1', '--models_dir', tmp_path / 'models',
+                     env={'HF_ENDPOINT': server.url.removesuffix('/gpt2'), 'HF_HOME': str(tmp_path / 'home'), 'HF_TOKEN': 'hf_secret'})
+    assert result.returncode == 0, result.stderr
+    assert f'Next: python chatter.py --model_name DialoGPT-tiny --models_dir {tmp_path}/models' in result.stdout
+    source = json.loads((tmp_path / 'models/DialoGPT-tiny/source.json').read_text())
+    assert source == {'from': 'mara/DialoGPT-tiny', 'revision': 'v1', 'commit': 'a' * 40}
+    result = command('--local', tmp_path / 'there', '--name', 'mine', '--models_dir', tmp_path / 'models')
+    assert (result.returncode, result.stderr) == (0, '')
+    assert 'Next: python src/interactive_conditional_samples.py --model_name mine' in result.stdout
+    assert contents(tmp_path / 'models/mine')['hparams.json'] == contents(tmp_path / 'models/DialoGPT-tiny')['hparams.json']
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['124M', '--revision', 'v1'], ['--revision v1', 'here are 0']), (['a/b', 'c/d', '--name', 'x'], ['--name x', 'here are 2']), (['--name', 'x'], ['--name x']),
+    (['a/b', '--name', '../x'], ["--name '../x' is no name for a folder"]), (['a/', '--token', 'x'], ["--name ''"]), (['distilgpt2'], ['no model distilgpt2', 'microsoft/DialoGPT-medium'])])
+def test_flags_that_do_not_go_together(tmp_path, arguments, words):
+    assert_one_sentence(command(*arguments, '--models_dir', tmp_path), 2, *words)
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize('text', ['ftp://example.org', 'http://', 'http://a:99999', 'http://a..b', 'mailto:me'])

@@ -502,3 +502,25 @@ def test_adapters_alone_are_trained():
     assert losses[-1] < losses[0] - 0.1
     for name, value in weights_of(t).items():
         assert (value != before[name]).any() == name.endswith(('lora_a', 'lora_b')), name
+
+
+# ---- GPT-2s that are not OpenAI's
+
+@pytest.mark.parametrize('recompute', [False, True])
+@pytest.mark.parametrize('fused_from', [0, 10 ** 9])
+def test_other_architectures_learn_by_their_own_gradients(recompute, fused_from, monkeypatch):
+    """Another activation, epsilon, inner size, a window, a matrix of its own for the logits: a step of SGD is what the tape says of model.model."""
+    monkeypatch.setattr(trainer, 'FUSED_FROM', fused_from)
+    hparams = HParams(n_vocab=61, n_ctx=16, n_embd=16, n_head=2, n_layer=2, n_inner=24, activation_function='relu', layer_norm_epsilon=1e-3, windows=(0, 4),
+                      tie_word_embeddings=False)
+    params, rate = rough_params(hparams, seed=3, scale=0.2), 0.5
+    X, labels, weights = Windows(WINDOWS).next()
+    flat = model.flat(params)
+    with tf.GradientTape() as tape:
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model.model(hparams, params, X)['logits'])
+        loss = tf.reduce_sum(losses * weights) / tf.reduce_sum(weights)
+    expected = {name: flat[name] - rate * tf.convert_to_tensor(g) for name, g in zip(flat, tape.gradient(loss, list(flat.values())))}
+    learner = Trainer(hparams, params, optimizer='sgd', learning_rate=rate, recompute=recompute)
+    assert learner.step(Batches((X, labels, weights))) == pytest.approx(float(loss), abs=1e-5)
+    for name, value in model.flat(learner.params).items():
+        np.testing.assert_allclose(value, expected[name], atol=2e-5, err_msg=name)
