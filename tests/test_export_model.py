@@ -11,7 +11,7 @@ from conftest import fails_clearly, run_script
 from reference import Reference, rough_params
 
 import export_model
-from src import checkpoint, encoder, lora, model
+from src import checkpoint, encoder, lora, model, tensors
 from src.console import UsageError, UserError
 
 DATA = '.data-00000-of-00001'
@@ -102,6 +102,37 @@ def test_a_run_without_a_vocabulary_is_no_model(here, monkeypatch):
     with pytest.raises(UserError, match='checkpoint/full/vocab.bpe: there is no such file'):
         export(monkeypatch, '--run_name', 'full', '--out', 'other')
     assert not os.path.exists('other')
+
+
+def test_other_formats_are_of_the_merged_model_and_of_their_precisions(here, monkeypatch, capsys):
+    hparams, params = checkpoint.load('checkpoint/lora')
+    export(monkeypatch, '--run_name', 'lora', '--out', 'hf', '--format', 'hf')
+    assert capsys.readouterr().out == f'hf: hf, {hparams.to_json()}, float32 weights\n'
+    found = tensors.read('hf/model.safetensors')['transformer.h.1.attn.c_attn.weight']
+    np.testing.assert_array_equal(found, params['h1']['attn']['c_attn']['w'][0])
+    assert '"Théo"' in json.load(open('hf/tokenizer_config.json', encoding='utf-8'))['chat_template']
+    export(monkeypatch, '--model_name', 'tiny', '--out', 'plain', '--format', 'hf')
+    assert 'chat_template' not in json.load(open('plain/tokenizer_config.json')) and json.load(open('plain/generation_config.json'))['eos_token_id'] == [2047]
+    export(monkeypatch, '--model_name', 'tiny', '--out', 'talks', '--format', 'hf', '--me', 'Priya', '--as', 'Lena')
+    assert '"Lena"' in (template := json.load(open('talks/tokenizer_config.json'))['chat_template']) and '"Priya"' in template
+    for flags, why in ((['--format', 'hf', '--precision', 'int8'], '--format hf takes float32 or float16'), (['--precision', 'float16'], 'needs a --format')):
+        with pytest.raises(UsageError, match=why):
+            export(monkeypatch, '--run_name', 'full', '--out', 'none', *flags)
+    assert not os.path.exists('none')
+
+
+def test_adapters_of_peft_are_kept_or_merged(here, monkeypatch, capsys):
+    export(monkeypatch, '--run_name', 'lora', '--out', 'peft', '--format', 'peft')
+    assert 'rank 4, alpha 8' in capsys.readouterr().out and json.load(open('peft/adapter_config.json'))['base_model_name_or_path'] == 'tiny'
+    export(monkeypatch, '--peft', 'peft', '--model_name', 'tiny', '--out', 'models/kept')
+    export(monkeypatch, '--peft', 'peft', '--model_name', 'tiny', '--out', 'models/merged', '--merge')
+    export(monkeypatch, '--peft', 'peft', '--model_name', 'tiny', '--out', 'hf', '--format', 'hf')
+    for name in ('kept', 'merged'):
+        np.testing.assert_allclose(model.model(*checkpoint.load(name), X)['logits'], here['lora'], rtol=0, atol=1e-4)
+    assert 'h0/attn/c_attn/lora_a' in model.flat(checkpoint.load('kept', merge=False)[1])
+    np.testing.assert_allclose(tensors.read('hf/model.safetensors')['transformer.h.1.mlp.c_fc.weight'], checkpoint.load('merged')[1]['h1']['mlp']['c_fc']['w'][0], atol=1e-6)
+    with pytest.raises(UsageError, match='has adapters of its own: give --merge'):
+        export(monkeypatch, '--peft', 'peft', '--run_name', 'lora', '--out', 'twice')
 
 
 def test_the_command(here):

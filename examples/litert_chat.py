@@ -1,0 +1,41 @@
+"""Chat with what export_model.py --format litert wrote: python litert_chat.py FOLDER [TEMPERATURE]. Needs ai-edge-litert, numpy and tokenizers, nothing of ours."""
+import json
+import sys
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from tokenizers import Tokenizer
+
+folder = sys.argv[1]
+tokenizer, chat = Tokenizer.from_file(folder + '/tokenizer.json'), json.load(open(folder + '/chat.json', encoding='utf-8'))
+model = Interpreter(folder + '/model.tflite', num_threads=4)
+prefill, decode = model.get_signature_runner('prefill'), model.get_signature_runner('decode')
+past = np.zeros(chat['past'], np.float32)               # [2 * n_layer, n_head, n_ctx, features], of which `length` positions are filled
+length, speaker, text = 0, -1, chat['begin']
+temperature, draw = float(sys.argv[2]) if len(sys.argv) > 2 else chat['temperature'], np.random.default_rng()
+
+
+def read(run, ids):
+    """Put ids [n] behind the past -> the id that follows."""
+    global length, speaker
+    types = [speaker := i if i in chat['types'] else speaker for i in ids]              # of a model with token types: who speaks at each
+    n, shown = len(ids), min(-(-(length + 1) // 64) * 64, past.shape[2])           # so many positions of the past are handed over: what is filled, rounded up
+    hidden = np.concatenate([np.tile(np.arange(shown) >= length, [n, 1]), np.triu(np.ones([n, n], bool), 1)], axis=1)
+    found = run(ids=np.int32(ids), positions=np.arange(length, length + n, dtype=np.int32), past=past[:, :, :shown],
+                mask=np.float32(hidden) * np.float32(-1e9), **({'types': np.int32(types)} if chat['types'] else {}))
+    past[:, :, length:length + n], length = found['new'], length + n
+    best = np.argsort(-found['logits'][0])[:chat['top_k'] if temperature else 1]
+    p = np.exp((found['logits'][0, best] - found['logits'][0, best[0]]) / (temperature or 1))
+    return draw.choice(best, p=p / p.sum())
+
+
+for line in sys.stdin:
+    ids, made = tokenizer.encode(text + chat['user'] + line.strip() + chat['closing'] + chat['prompt']).ids, []
+    if length + len(ids) + chat['length'] > past.shape[2]:
+        length, speaker = 0, -1                                         # the context is full: it forgets
+    new = read(prefill, ids[-(past.shape[2] - chat['length']):])
+    while new not in chat['stops'] and len(made) < chat['length']:
+        made.append(int(new))
+        new = read(decode, [new])
+    print(tokenizer.decode(made).strip(), flush=True)
+    text = chat['next']

@@ -1,0 +1,62 @@
+"""A Hugging Face folder, as transformers and vLLM load it: GPT2LMHeadModel, whose matrices are [in, out] as ours are.
+
+    config.json  generation_config.json  model.safetensors  tokenizer.json  tokenizer_config.json  special_tokens_map.json  vocab.json  merges.txt
+
+    AutoModelForCausalLM.from_pretrained('out'), AutoTokenizer.from_pretrained('out').apply_chat_template(messages, add_generation_prompt=True)
+    vllm serve out                      (a chat of OpenAI's kind at http://localhost:8000/v1)
+
+generation_config.json ends a reply where a turn ends: eos_token_id has each token that does so, those with a line break where a line is a turn.
+"""
+import os
+
+from .. import files
+from ..model import shapes
+from . import frame, refuse, safetensors, vocabulary
+from .vocabulary import write_json
+
+LEAVES = {'w': 'weight', 'g': 'weight', 'b': 'bias', 'wte': 'wte.weight', 'wpe': 'wpe.weight'}
+
+
+def write(out, source, precision):
+    """Write the folder's files."""
+    h, special = source.hparams, source.enc.special_tokens
+    refuse(h, 'hf', held=['n_inner', 'activation_function', 'layer_norm_epsilon', 'tie_word_embeddings'])
+    end = frame.ends(source)
+    write_json(out, 'config.json', {
+        'architectures': ['GPT2LMHeadModel'], 'model_type': 'gpt2', 'vocab_size': h.n_vocab, 'n_positions': h.n_ctx, 'n_ctx': h.n_ctx, 'n_embd': h.n_embd,
+        'n_head': h.n_head, 'n_layer': h.n_layer, 'n_inner': h.n_inner, 'activation_function': h.activation_function, 'layer_norm_epsilon': h.layer_norm_epsilon,
+        'initializer_range': 0.02, 'tie_word_embeddings': h.tie_word_embeddings, 'bos_token_id': end.bos, 'eos_token_id': end.eos, 'torch_dtype': precision})
+    ids = {'bos_token_id': end.bos, 'eos_token_id': end.stops or None, 'pad_token_id': end.eos}
+    write_json(out, 'generation_config.json', {key: i for key, i in ids.items() if i is not None} | _sampling(source.session))
+    names = {i: name for name, i in special.items()}
+    marks = {'bos_token': names.get(end.bos), 'eos_token': names.get(end.eos), 'unk_token': names.get(end.eos), 'pad_token': names.get(end.eos)}
+    marks = {key: name for key, name in marks.items() if name} | {'additional_special_tokens': [name for name in special if name not in marks.values()]}
+    write_json(out, 'special_tokens_map.json', marks)
+    write_json(out, 'tokenizer_config.json', marks | {
+        'tokenizer_class': 'PreTrainedTokenizerFast', 'model_max_length': h.n_ctx, 'add_prefix_space': False, 'clean_up_tokenization_spaces': False,
+        'added_tokens_decoder': {str(i): {'content': name, **vocabulary.flags()} for i, name in names.items()}} | (
+        {'chat_template': frame.template(source.session)} if source.session else {}))
+    vocabulary.write(out, source)
+    write_json(out, 'vocab.json', source.tokens)
+    with files.whole(os.path.join(out, 'merges.txt'), 'w', encoding='utf-8') as file:
+        file.write('#version: 0.2\n' + ''.join(merge + '\n' for merge in source.merges))
+    sizes, ours = {theirs(name): shape[-2:] for name, shape in shapes(h).items()}, {theirs(name): name for name in shapes(h)}
+    safetensors.write(os.path.join(out, 'model.safetensors'), sizes, lambda name: source.get(ours[name]), precision)
+
+
+def _sampling(session):
+    """How the chat draws its words; nothing of plain text."""
+    if session is None:
+        return {}
+    settings = session.settings
+    return {'do_sample': True, 'temperature': settings.temperature, 'top_k': settings.top_k, 'top_p': settings.top_p, 'max_new_tokens': session.length}
+
+
+def theirs(name):
+    """h0/attn/c_attn/w -> transformer.h.0.attn.c_attn.weight"""
+    if name == 'lm_head':
+        return 'lm_head.weight'
+    *path, leaf = name.split('/')
+    if path and path[0] != 'ln_f':
+        path = ['h', path[0][1:], *path[1:]]
+    return '.'.join(['transformer', *path, LEAVES[leaf]])
