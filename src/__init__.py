@@ -16,6 +16,8 @@
     model.py       token ids -> logits: the forward pass
     lora.py        low-rank adapters beside the weights: add, what is trained, merge
     checkpoint.py  weights <-> files: model folders and run folders
+    tensors.py     files of weights as others write them: safetensors, PyTorch's without torch, HDF5
+    hub.py         GPT-2s and GPT-Neos of the Hugging Face hub -> model folders
     settings.py    how the next token is drawn: the settings, what they can be, the random numbers
     stream.py      a text that goes on as long as one likes, whatever makes the tokens
     batch.py       texts that are made together: they come and go between two steps
@@ -29,6 +31,15 @@
     plan.py        what a training step will take, before any is spent, and what makes it fit
     history.py     what a run remembers of its course: history.csv, loss.png, TensorBoard, the best validation
     chat.py        a conversation with a model: context window, who speaks, end of turn, streaming
+    formats/       models as other runtimes keep them: one file per format
+    intervals.py   how sure a number is that was found on so many texts
+    scoring.py     how well a model foretells a text
+    published.py   the datasets on which GPT-2 was published, and what the paper found
+    replies.py     held-out conversations, in which the model answers
+    likeness.py    how much replies are like a person's
+    leaks.py       how much of a text stands word for word in the training data
+    charts.py      numbers -> pictures
+    report.py      what was found -> a table, a page
     transcript.py  conversations for reading: JSON, a page
     terminal.py    a chat's two ends where no person types, and what of a text may reach a terminal
     screen.py      the same for a person at a terminal

@@ -66,7 +66,7 @@ def _request(properties, required):
 
 
 FLAG, ANYTHING = {'type': 'boolean'}, {'type': 'object'}
-NAME = _text(1, 64)
+NAME = _text(1, 256)
 
 
 def requests(limits):

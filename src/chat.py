@@ -47,7 +47,7 @@ class Reply:
 
     def __init__(self, enc, style, length, *, stop=(), banned=(), names=()):
         """length: tokens at most. stop: texts that end it, not shown. banned: words that it must not hold, whatever their case. names: whose
-        mark it must not begin with."""
+        mark must not stand in it."""
         self._enc, self._style, self._length, self._stop = enc, style, length, [text for text in stop if text]
         self._stops = style.stop_ids(enc)
         self._banned = re.compile(r'(?<!\w)(?:' + '|'.join(map(re.escape, banned)) + r')(?!\w)', re.I) if banned else None
@@ -109,11 +109,9 @@ class Reply:
 
     def _settled(self, words):
         """The part of the words so far that can be shown: what comes next cannot change it, nor make it the start of something unwanted."""
-        for text in self._stop:
+        for text in (*self._stop, *self._marks):
             n = next(n for n in range(min(len(text) - 1, len(words)), -1, -1) if words.endswith(text[:n]))
             words = words[:len(words) - n]
-        if any(mark.startswith(words) for mark in self._marks):
-            return ''
         for _ in range(self._held):
             words = re.sub(r'\s*\S*\Z', '', words)
         return UNSETTLED.sub('', words)
@@ -122,12 +120,11 @@ class Reply:
         """`wrong`, for the words so far. ended: by itself, not for its length; end: the stop id that ended it, or None."""
         if ended and not words:
             return next(((k, i) for k, i in enumerate(self.ids) if '\n' in self._body[:self._ends[k]]), (len(self.ids), end))
-        if any(words.startswith(mark) for mark in self._marks):
-            return 0, self.ids[0]
-        if self._banned:
-            found = self._banned.search(words)
-            if found and (over or found.end() < len(words)):
-                return next((k, i) for k, i in enumerate(self.ids) if len(self._words(self._body[:self._ends[k]])) > found.start())
+        starts = [at for at in (words.find(mark) for mark in self._marks) if at >= 0]
+        if self._banned and (found := self._banned.search(words)) and (over or found.end() < len(words)):
+            starts.append(found.start())
+        if starts:
+            return next((k, i) for k, i in enumerate(self.ids) if len(self._words(self._body[:self._ends[k]])) > min(starts))
         period = None if over else _loop(self.ids)
         return period and (len(self.ids), self.ids[-period])
 
@@ -297,7 +294,9 @@ class ChatSession:
     def prompt(self, speaker=None):
         """The ids that the model goes on from as `speaker` (default: the answerer), with the header; they leave room for `length` more."""
         speaker, when = self._next(speaker)
-        header = self.style.header_ids(self.enc, self._seat(speaker), when)
+        header, n_ctx = self.style.header_ids(self.enc, self._seat(speaker), when), self.generator.hparams.n_ctx
+        if len(header) > n_ctx // 4:
+            raise UserError(f'the name {speaker[:40]}... has {len(header)} tokens, of which this model, which sees {n_ctx}, can take {n_ctx // 4}: choose a shorter one.')
         self._recall()
         self._make_room(len(header))
         return self._context() + header

@@ -220,12 +220,14 @@ def test_a_banned_word_is_taken_back_with_all_its_tokens():
     assert all(reply(wrong + '\nTheo:', banned=['damn', 'shut up', 'ß'])[0].wrong for wrong in (' Damn', ' oh DAMN!', ' Shut up', ' so ß?'))
 
 
-def test_a_reply_does_not_begin_with_a_mark():
+def test_no_mark_stands_in_a_reply():
     for text in (' Mara: hi', ' Theo: hi', ' Mara said: "hi'):
         words, pieces = reply(text, names=['Mara', 'Theo'])
         assert words.wrong == (0, words.ids[0]) and pieces == ['']
-    words, pieces = reply(' Mara', ' is here: Theo: no', names=['Mara', 'Theo'])
-    assert words.wrong is None and ''.join(pieces) == 'Mara is here: Theo: no'
+    words, pieces = reply(' Mara', ' is here', ' with theTh', 'eo: no', names=['Mara', 'Theo'])
+    assert ''.join(pieces) == 'Mara is here with the' and ENC.decode(words.ids[:words.wrong[0]]).startswith(' Mara is here with the')
+    words, pieces = reply(' with Theo', ' and Mara\nT', names=['Mara', 'Theo'])
+    assert words.wrong is None and ''.join(pieces) == 'with Theo and Mara'
 
 
 @pytest.mark.parametrize('ids, period', [
@@ -290,6 +292,11 @@ def test_a_persona_never_leaves():
     s.persona = 'word ' * 200
     with pytest.raises(UserError, match='the persona has .* tokens, of which this model can take 32: shorten it'):
         s.prompt()
+
+
+def test_a_name_longer_than_the_model_can_take():
+    with pytest.raises(UserError, match='the name nonononono.* has .* tokens, of which this model, which sees 128, can take 32: choose a shorter one'):
+        session(n_ctx=128, length=20).prompt('no' * 150)
 
 
 @pytest.mark.parametrize('style, front', [('dialogpt', ['<|endoftext|>', 'A ship.', '<|endoftext|>', 'hi', '<|endoftext|>']), ('tokens', ['<bos>', ' A ship.', '<sp1>', ' hi', '<sp2>']),

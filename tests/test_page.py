@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
                 if i == 1 and fault:
                     return                              # the line breaks
                 for k in range(body['n']):
-                    self.say({'choices': [{'index': k, 'delta': {'content': words + f' ({k})' * (i == 0 and k > 0)}}]})
+                    self.say({'choices': [{'index': k, 'delta': {'content': words + f' ({k})' * (i == 0 and k > 0 and said != 'the same')}}]})
             self.wfile.write(b'data: [DONE]\n\n')
             return
         server.left.set()
@@ -240,14 +240,17 @@ def test_a_reply_comes_to_its_conversation_whatever_is_shown(open_page, server):
 def test_retry_replaces_the_newest_reply_and_its_failure_does_not(open_page, server):
     page = open_page()
     page.say('hi')
-    server.says = 'Something else'
+    server.says = 'Something else entirely'
+    server.go.clear()
     page.press('Retry')
-    expect(page('.words').last).to_have_text('Something else')
+    expect(page('.words')).to_have_text(['hi', 'Something else'])
+    server.go.set()
+    expect(page('.words').last).to_have_text(server.says)
     assert server.asked[1] == server.asked[0] and len(page.words()) == 2
     server.faults = [(500, {'error': {'message': 'the model failed.'}})]
     page.press('Retry')
     expect(page('.problem')).to_contain_text('The server says: the model failed.')
-    assert page.words() == ['hi', 'Something else'] and [turn['text'] for turn in page.kept()[0]['turns']] == ['hi', 'Something else']
+    assert page.words() == ['hi', server.says] == [turn['text'] for turn in page.kept()[0]['turns']]
 
 
 def test_my_own_words_are_changed_and_answered_anew(open_page, server):
@@ -266,6 +269,17 @@ def test_my_own_words_are_changed_and_answered_anew(open_page, server):
     page('#editor').press('Enter')
     expect(page('.words')).to_have_text(['one\ntwo', 'Mara hears one two'], use_inner_text=True)
     assert [turn['text'] for turn in page.kept()[0]['turns']] == ['one\ntwo', 'Mara hears one\ntwo']
+    server.go.clear()
+    server.says = 'one two ' + 'three ' * 10000
+    page('#box').press('ArrowUp')
+    page.press('Retry')
+    expect(page('.words').last).to_have_text('one two')
+    server.says = None
+    page('#editor').fill('other')                                           # while they are answered
+    page('#editor').press('Enter')
+    server.go.set()
+    assert server.left.wait(5)                                              # nobody waits for the first answer any more
+    expect(page('.words')).to_have_text(['other', 'Mara hears other'])
 
 
 def test_others_words_are_put_right_and_rated(open_page, server):
@@ -312,12 +326,19 @@ def test_one_of_several_is_chosen(open_page, server):
     page.press('Ask again')
     page('#card-1:enabled').click()
     assert page.words()[2:] == ['and now', 'Mara (1) hears and now']
-    server.says = 'same'
     server.talk['max_choices'] = 2
     page.reload()
+    server.go.clear()
+    server.says = 'one two three'
     page.press('Choose')
+    expect(page('.card')).to_have_text(['one two', 'one (1) two'])          # no more than the server makes at once
+    server.go.set()
     expect(page('#card-0')).to_be_enabled()
     assert server.asked[-1]['n'] == 2
+    server.says = 'the same'
+    page.press('Choose')
+    expect(page('#card-0')).to_be_enabled()
+    expect(page('.card')).to_have_text(['the same'])
 
 
 # ---- who speaks, and how
@@ -336,8 +357,9 @@ def test_a_group_chat(open_page, server):
     page.say('Theo, where are you?')
     assert server.asked[-1]['speaker'] == 'Theo'                            # who was called
     assert [(m['role'], m.get('name')) for m in server.asked[-1]['messages']] == [('assistant', 'Priya'), ('assistant', 'Lena')]
+    page.page.evaluate('Math.random = () => .5')
     page.say('and the others?')
-    assert server.asked[-1]['speaker'] in ('Mara', 'Priya')                 # neither me nor the one who spoke last
+    assert server.asked[-1]['speaker'] == 'Priya'                           # of Mara and Priya: neither me nor the one who spoke last
     page.press('Mara speaks')
     expect(page('.name bdi').last).to_have_text('Mara')
     page.press('Settings')
@@ -405,7 +427,7 @@ def test_conversations_are_listed_found_renamed_deleted(open_page, server):
 
 
 def test_export_and_import(open_page, server, tmp_path):
-    server.says = 'a line\nanother <|endoftext|> <\\|endoftext|> C:\\readme \\\\r one'
+    server.says = 'a line\nTheo: no turn <|endoftext|> <\\|endoftext|> C:\\readme \\\\r one'
     server.talk['answerer'] = server.talk['people'][0] = '(Mara: the first)'
     page = open_page()
     page.say('hi')
@@ -524,6 +546,7 @@ def test_an_error_is_a_sentence_and_nothing_is_lost(open_page, server):
     page.press('Try again')
     expect(page('.problem')).to_contain_text('The line broke')
     assert page.words() == ['hi', 'Mara']
+    expect(page('#turns')).to_contain_text('broke off')
     page('#box').fill('typed meanwhile')
     page.press('Try again')
     expect(page('.words')).to_have_text(['hi', 'Mara hears hi'])
@@ -602,8 +625,17 @@ def test_a_phone(open_page, server):
     page('#menu').tap()
     page('#new').tap()
     expect(page('#drawer')).to_be_hidden()
-    for text in ('hello', 'long ' * 60, 'bye'):
+    for text in ('hello', 'long ' * 60):
         page.say(text)
+    server.go.clear()
+    page('#scroll').evaluate('area => area.scrollTop = 0')
+    page.say('bye', answered=False)                                         # shows what I said,
+    expect(page('.words').last).to_be_in_viewport()
+    page('#scroll').evaluate('area => new Promise(done => { area.addEventListener("scroll", done, {once: true}); area.scrollTop = 0 })')
+    server.go.set()
+    expect(page('#send')).to_have_text('Send')
+    assert page('#scroll').evaluate('area => area.scrollTop') == 0          # but leaves alone who reads further up
+    page('#scroll').evaluate('area => new Promise(done => { area.addEventListener("scroll", done, {once: true}); area.scrollTop = 9999 })')
     sizes = page.page.evaluate("""() => [...document.querySelectorAll('button, input:not([hidden]), textarea')]
         .filter(node => node.checkVisibility({visibilityProperty: true})).map(node => [node.id, node.getBoundingClientRect().toJSON()])""")
     assert len(sizes) > 8 and not [(name, box) for name, box in sizes if box['width'] < 44 or box['height'] < 44]
@@ -662,6 +694,12 @@ def test_the_keyboard_alone(open_page, server):
     assert {'new', 'search', 'import', 'export', 'theme', 'about', 'scroll', 'more-0', 'retry', 'choose', 'edit-1', 'good-1', 'bad-1', 'box', 'send'} <= met
 
 
+def test_who_just_begins_to_type_writes_a_message(open_page, server):
+    page = open_page()
+    page.page.keyboard.type('hi')
+    expect(page('#box')).to_have_value('hi')
+
+
 CONTRAST = """() => {
     const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true})
     const rgb = (...colours) => {
@@ -703,7 +741,8 @@ def test_who_does_not_see_well(open_page, server, scheme):
     names += page('#settings').aria_snapshot()
     assert len(found) > 60 and not [(ratio, what) for ratio, what in found if ratio < 4.5]     # WCAG 2.2, 1.4.3
     assert not re.findall(r'^\s*- (?:button|textbox|slider|combobox|checkbox|searchbox)(?!.*").*$', names, re.M)     # each control has a name
-    for role in ('navigation "Conversations"', 'main', 'heading "hi" [level=1]', 'region "Messages"', 'textbox "Your message"', 'textbox "Message"',
+    for role in ('navigation "Conversations"', 'main', 'heading "hi" [level=1]', 'region "Messages"', 'searchbox "Search conversations"',
+                 'textbox "Your message"', 'textbox "Message"',
                  'dialog "This conversation"', 'slider "Temperature', 'combobox "I am"'):
         assert role in names, role
     assert page('#said').get_attribute('aria-live') == 'polite' and page('html').get_attribute('lang') == 'en'

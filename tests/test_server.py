@@ -328,7 +328,7 @@ def test_models(port):
     ({'tools': [{'type': 'function', 'function': {'name': 'f'}}]}, 'tools', 'an empty list'),
     ({'response_format': {'type': 'json_object'}}, 'response_format.type', '"text"'),
     ({'extra_body': {'temprature': 1}}, 'temprature', 'did you mean temperature?'),
-    ({'extra_body': {'speaker': ''}}, 'speaker', '1 to 64'),
+    ({'extra_body': {'speaker': ''}}, 'speaker', '1 to 256'),
     ({'stream': 'yes'}, 'stream', 'true or false')], ids=lambda value: None if isinstance(value, dict) else str(value))
 def test_what_a_chat_request_must_not_hold(port, change, param, words):
     kind = openai.NotFoundError if param == 'model' else openai.BadRequestError
