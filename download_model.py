@@ -1,4 +1,4 @@
-"""Fetch a pretrained model into models/<name>/, resumable at any point: OpenAI's GPT-2, checked byte for byte, or one from the Hugging Face hub.
+"""Fetch a pretrained model into models/<name>/: OpenAI's GPT-2, resumable at any point and checked byte for byte, or one from the Hugging Face hub.
 
     python download_model.py 124M
     python download_model.py 355M 774M --models_dir /data/models --mirror https://example.org/gpt-2/models
@@ -9,8 +9,8 @@ Sizes: 124M, 355M, 774M, 1558M. What has come so far lies in *.part files beside
 connection, Ctrl-C or a power cut, the same command goes on from there. A file gets its name once it is whole.
 
 A name with a slash is the hub's: GPT-2s and GPT-Neos with a byte-level BPE vocabulary of any language, in model.safetensors,
-pytorch_model.bin or tf_model.h5. They come through huggingface_hub (pip install -r requirements-hub.txt), into its cache, and become
-a model folder like any other; torch is not needed, and nothing in the files is executed.
+pytorch_model.bin or tf_model.h5. They come through huggingface_hub (pip install -r requirements-hub.txt), into its cache, where a file that
+came whole is kept, and become a model folder like any other; torch is not needed, and nothing in the files is executed.
 """
 import argparse
 import os

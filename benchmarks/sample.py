@@ -3,7 +3,8 @@
     python benchmarks/sample.py [--rounds 3] [--peer_python path/to/python]
 
 Ours: LiteRT with int8 and with float32 weights (lite.py), which a CPU takes by default, and XLA (sample.py), which a GPU takes. Beside them
-CTranslate2 and transformers, where --peer_python has them (pip install ctranslate2 torch transformers). Weights are random: no speed depends
+CTranslate2, llama.cpp and transformers, where --peer_python has them (pip install ctranslate2 llama-cpp-python torch transformers; for
+llama.cpp, gguf here). llama.cpp's int8 is q8_0; its Python reads one text after the other, so eight take eight times as long. Weights are random: no speed depends
 on them. Each run is a process of its own, the contenders take turns, and medians of the rounds are shown; machines differ and change from
 hour to hour, so only what stands side by side compares. Reading the weights once a token is the limit: GB/s of weights says how near it is,
 beside what two threads read of plain arrays.
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +24,8 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, 'benchmarks')]
 
-CONTENDERS = ('int8, LiteRT', 'int8, CTranslate2', 'float32, LiteRT', 'float32, XLA', 'float32, CTranslate2', 'float32, transformers')
+CONTENDERS = ('int8, LiteRT', 'int8, CTranslate2', 'int8, llama.cpp', 'float32, LiteRT', 'float32, XLA', 'float32, CTranslate2', 'float32, llama.cpp',
+              'float32, transformers')
 CASES = [(1, 8), (1, 500), (8, 8)]                      # texts at a time, tokens of each prompt
 NEW = 48                                                # tokens made behind a prompt
 BYTES = {'int8': 124e6, 'float32': 498e6}               # of the weights that a token reads
@@ -65,6 +68,19 @@ def ctranslate2(folder, kind):
                                                           max_length=new, min_length=new, sampling_topk=40, include_prompt_in_result=False)
 
 
+def llama_cpp(folder, kind):
+    from llama_cpp import Llama
+    model = Llama(os.path.join(folder, kind.split(',')[0], 'model.gguf'), n_ctx=1024, n_threads=os.cpu_count(), n_threads_batch=os.cpu_count(), verbose=False)
+
+    def run(batch, n, new):
+        for ids in prompts(batch, n):
+            model.reset()
+            model.eval(ids)
+            for _ in range(new):
+                model.eval([model.sample(top_k=40, temp=1.0)])
+    return run
+
+
 def transformers(folder, kind):
     import torch
     import transformers
@@ -90,7 +106,7 @@ def bandwidth():
 
 def measure(folder, kind):
     """In a process of its own: {case: tokens/s}, and the peak memory in GB before eight texts came."""
-    maker = {'LiteRT': ours, 'XLA': ours, 'CTranslate2': ctranslate2, 'transformers': transformers}[kind.split(', ')[1]]
+    maker = {'LiteRT': ours, 'XLA': ours, 'CTranslate2': ctranslate2, 'llama.cpp': llama_cpp, 'transformers': transformers}[kind.split(', ')[1]]
     try:
         run = maker(folder, kind)
     except ModuleNotFoundError as error:
@@ -122,7 +138,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         road.measure('-c', f'import sys; sys.path.insert(0, {ROOT!r})\nfrom src import console; console.import_tensorflow()\n'
                      f'from src import checkpoint, model\nhparams = model.HParams()\ncheckpoint.save({folder!r}, hparams, model.init_params(hparams))')
+        road.copy_vocabulary(folder)
         results, reads = {kind: [] for kind in CONTENDERS}, []
+        for precision, theirs in (('int8', 'q8_0'), ('float32', 'float32')):
+            made = subprocess.run([sys.executable, os.path.join(ROOT, 'export_model.py'), '--model_name', folder, '--format', 'gguf', '--precision', theirs,
+                                   '--out', os.path.join(folder, precision)], capture_output=True, text=True)
+            if made.returncode:
+                del results[f'{precision}, llama.cpp']
+                print(f'{precision}, llama.cpp is left out: {made.stderr.strip().splitlines()[-1]}', flush=True)
         for _ in range(args.rounds):
             reads.append(bandwidth())
             for kind in list(results):

@@ -169,22 +169,28 @@ def import_tensorflow(verbose=False, before=lambda tf: None):
     """Import TensorFlow and start its devices with GPU memory growth; its chatter reaches the user only if `verbose`.
     before(tf) is called when its devices have not started yet.
 
-    TensorFlow's C++ side writes to file descriptor 2 before any of its log settings apply, so descriptor 2 is
-    what we turn aside; should the import fail, what was written is shown.
+    TensorFlow's C++ side writes to file descriptor 2 before any of its log settings apply.
     """
     if verbose:
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '0')
         return _start_tensorflow(before)
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    with quietly():
+        return _start_tensorflow(before)
+
+
+@contextlib.contextmanager
+def quietly(tell=True):
+    """What is written to file descriptor 2, by libraries in C++, reaches the user only if the block fails, and not even then unless `tell`."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         try:
             os.dup2(aside.fileno(), 2)
-            return _start_tensorflow(before)
+            yield
         except BaseException:
             aside.seek(0)
-            os.write(kept, aside.read())
+            os.write(kept, aside.read() if tell else b'')
             raise
         finally:
             os.dup2(kept, 2)

@@ -75,7 +75,8 @@ def fetch(repo, revision=None, token=None):
         if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f'{constants.HF_HUB_CACHE}: no space left for {repo}; free some, or set HF_HOME to a larger disk, and run the '
                             'same command again, files that came whole are kept.') from None
-        raise UserError(f'{where} could not be fetched ({checkpoint.one_line(reason(error))}); check the connection and run the same command again, files that came whole are kept.') from None
+        raise UserError(f'{where} could not be fetched ({checkpoint.one_line(reason(error))}); check the connection and run the same command '
+                        'again, files that came whole are kept.') from None
 
 
 def weights_in(names, where):
@@ -304,7 +305,8 @@ def add(models_dir, name, source, get):
     if os.path.isdir(target):
         known = read_json(target, 'source.json') if os.path.isfile(os.path.join(target, 'source.json')) else {}
         if any(known.get(key) != value for key, value in source.items()):
-            raise UserError(f'{target} is there already, and was made from {known.get("from", "something else")}{known_revision(known)}: --name gives this one another name.')
+            raise UserError(f'{target} is there already, and was made from {known.get("from", "something else")}{known_revision(known)}: '
+                            '--name gives this one another name.')
         print(f'{name} is complete{known_revision(known)}; to fetch it anew, delete {target}.')
         return target
     folder, commit = get()

@@ -258,7 +258,7 @@ class Engine:
     """
 
     def __init__(self, path, threads=None):
-        with _silent():
+        with console.quietly(tell=False):               # LiteRT tells that it has made its delegate; what is wrong with a file, the ValueError says
             self._model = _library('_pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
                 path, 1, [], [], False, False, threads or os.cpu_count(), False)     # 1: LiteRT's own operators, by XNNPACK where it has them
             parts = range(self._model.NumSubgraphs())
@@ -421,20 +421,6 @@ def _groups(rows, lengths, n_ctx, window=0):
         there, length = np.arange(reaches[start]), lengths[start:end, None]
         hidden = (there >= length) | (there < length - window if window else False)
         yield slice(start, end), slice(rows[start], rows[end - 1] + 1), np.where(hidden, np.float32(-1e10), np.float32(0))[:, None, None]
-
-
-@contextlib.contextmanager
-def _silent():
-    """LiteRT tells standard error that it has made its delegate; nobody needs to know."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, 'w') as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 # ---- what drives it

@@ -81,9 +81,9 @@ def shapes(plain, found):
 
 
 def names(params, base_vocab=None):
-    """What is trained: every lora_a and lora_b, and wte where it has more rows than base_vocab, the base's number of tokens."""
+    """What is trained: every lora_a and lora_b, and wte (with lm_head, where there is one) where it has more rows than base_vocab, the base's number of tokens."""
     grown = base_vocab is not None and params['wte'].shape[0] > base_vocab
-    return ['wte'] * grown + [name for name in flat(params) if name.endswith(('/lora_a', '/lora_b'))]
+    return [name for name in ('wte', 'lm_head') if grown and name in params] + [name for name in flat(params) if name.endswith(('/lora_a', '/lora_b'))]
 
 
 def settings(params):

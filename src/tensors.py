@@ -26,7 +26,8 @@ import numpy as np
 from .console import UserError
 
 KINDS = ('.safetensors', '.bin', '.h5')
-SAFE = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': ml_dtypes.bfloat16, 'I64': 'int64', 'I32': 'int32', 'I16': 'int16', 'I8': 'int8', 'U8': 'uint8', 'BOOL': 'bool'}
+SAFE = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': ml_dtypes.bfloat16, 'I64': 'int64', 'I32': 'int32', 'I16': 'int16', 'I8': 'int8',
+        'U8': 'uint8', 'BOOL': 'bool'}
 STORAGES = {'torch.DoubleStorage': 'float64', 'torch.FloatStorage': 'float32', 'torch.HalfStorage': 'float16', 'torch.BFloat16Storage': ml_dtypes.bfloat16,
             'torch.LongStorage': 'int64', 'torch.IntStorage': 'int32', 'torch.ShortStorage': 'int16', 'torch.CharStorage': 'int8', 'torch.ByteStorage': 'uint8',
             'torch.BoolStorage': 'bool'}

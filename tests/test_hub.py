@@ -18,7 +18,7 @@ from conftest import Handler, free_addresses
 from reference import rough_params
 
 from src import checkpoint, encoder, folders, hub, lite, model, tensors, trainer
-from src.console import UsageError, UserError
+from src.console import UserError
 
 PEER = os.environ.get('PEER_PYTHON')                    # of an environment with torch and transformers
 
@@ -373,9 +373,10 @@ def test_in_litert(everything, tmp_path, activation):
         assert np.corrcoef(engine.read(lite.Cache(engine.hparams), ids[0]), expected[0, -1])[0, 1] > 0.99
 
 
-def test_in_training():
+@pytest.mark.parametrize('tied', [True, False])
+def test_in_training(tied):
     """The gradients of the Trainer, which has its own ways, beside those of the forward pass."""
-    hparams = model.replace(EVERYTHING, n_ctx=40, n_layer=2, windows=(0, 7), tie_word_embeddings=True)
+    hparams = model.replace(EVERYTHING, n_ctx=40, n_layer=2, windows=(0, 7), tie_word_embeddings=tied)
     params = rough_params(hparams, scale=0.3)
     X, labels = tf.constant(np.random.default_rng(1).integers(0, 61, [2, 2, 40]), tf.int32)
     with tf.GradientTape() as tape:
