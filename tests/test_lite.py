@@ -206,7 +206,7 @@ def test_a_file_that_cannot_be_made_is_told(folder, demo_models):
 def test_it_makes_what_tensorflow_makes(exact, settings):
     """A few tokens at a time, cut back in between, up to the end of the window."""
     engine, params = exact
-    here, there = lite.Generator(engine), sample.Generator(SMALL, params)
+    here, there = lite.Generator(engine), sample.generator_for(SMALL, params)
     made = []
     for generator in (here, there):
         cache, draws, texts = generator.cache(), [Draw(3)], []
@@ -223,7 +223,7 @@ def test_texts_beyond_the_window_are_those_of_tensorflow(exact):
     engine, params = exact
     context = np.array([[1, 2, 3], [9, 8, 7]])
     here, there = (np.concatenate(list(stream(generator, context, Settings(0.7, 8, repetition_penalty=1.2), length=330, seed=5)), axis=1)
-                   for generator in (lite.Generator(engine), sample.Generator(SMALL, params)))
+                   for generator in (lite.Generator(engine), sample.generator_for(SMALL, params)))
     assert here.shape == (2, 330) and (here == there).all()
 
 
