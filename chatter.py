@@ -44,8 +44,7 @@ def parse_arguments():
     add('--length', type=console.positive_int, metavar='TOKENS', help='of a reply, at most; default: as long as most of the learnt ones, or 100; a quarter of n_ctx at most')
     add('--max_turns', type=console.count, default=0, metavar='N', help='turns that the model sees, at most; 0: all that fit')
     add('--seed', type=int, help='the same one and the same words give the same replies; default: another every time')
-    add('--precision', choices=generators.PRECISIONS, default='auto',
-        help='of the weights; auto: int8 on a CPU, which is three times as fast and as good within a percent, float32 on a GPU')
+    add('--precision', choices=generators.PRECISIONS, default='auto', help=generators.PRECISION_HELP)
 
     add = parser.add_argument_group('the chat').add_argument
     add('--memory', metavar='FILE', help='where conversations are kept, or none; default: a file in your data directory, for a pipe none')

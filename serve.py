@@ -41,8 +41,7 @@ def parse_arguments():
     add('--temperature', type=console.nonnegative_float, default=0.95, metavar='T', help='below 1: more predictable, above: wilder; 0: always the likeliest')
     add('--top_k', type=console.count, default=40, metavar='K', help='draw from the K likeliest tokens; 0: off')
     add('--top_p', type=console.fraction, default=0.9, metavar='P', help='draw from the likeliest tokens that reach this probability; 0: off')
-    add('--precision', choices=generators.PRECISIONS, default='auto',
-        help='of the weights; auto: int8 on a CPU, which is three times as fast and as good within a percent, float32 on a GPU')
+    add('--precision', choices=generators.PRECISIONS, default='auto', help=generators.PRECISION_HELP)
 
     add = parser.add_argument_group('where, and for whom').add_argument
     add('--host', default='127.0.0.1', metavar='ADDRESS', help='where to listen; another than this machine itself needs a token')

@@ -8,6 +8,7 @@ min_p, typical_p, repetition_penalty, no_repeat_ngram_size, speaker and candidat
 alone; what we cannot do is refused, by name. null is as good as not said.
 """
 import difflib
+import functools
 import json
 from typing import NamedTuple
 
@@ -69,6 +70,7 @@ FLAG, ANYTHING = {'type': 'boolean'}, {'type': 'object'}
 NAME = _text(1, 256)
 
 
+@functools.lru_cache
 def requests(limits):
     """{'ChatRequest': schema, 'CompletionRequest': schema}"""
     ids = _list(_whole(0, limits.n_vocab - 1), 1)

@@ -158,3 +158,9 @@ def get_encoder(model_name, models_dir='models'):
     except (ValueError, AttributeError):
         raise UserError(f'{folder}: encoder.json or vocab.bpe is damaged; delete both and download them again.') from None
     return Encoder(encoder, merges, name=os.path.basename(folder))
+
+
+def write_merges(path, merges):
+    """merges, 'left right' each, best first -> a file as GPT-2's vocab.bpe, which others call merges.txt."""
+    with files.whole(path, 'w', encoding='utf-8') as file:
+        file.write('#version: 0.2\n' + ''.join(merge + '\n' for merge in merges))

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from . import checkpoint, files, folders, model, tensors
 from .console import UsageError, UserError
-from .encoder import END_OF_TEXT, Encoder, bytes_to_unicode
+from .encoder import END_OF_TEXT, Encoder, bytes_to_unicode, write_merges
 from .fetch import alone, amount, reason
 
 WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5')     # the first there is
@@ -343,8 +343,7 @@ def convert(folder, target, name):
         checkpoint.save(target, hparams, model.nested({name: tf.constant(array) for name, array in weights}))
     with files.whole(os.path.join(target, 'encoder.json'), 'w', encoding='utf-8') as file:
         json.dump(tokens, file)
-    with files.whole(os.path.join(target, 'vocab.bpe'), 'w', encoding='utf-8') as file:
-        file.write('#version: 0.2\n' + ''.join(f'{left} {right}\n' for left, right in merges))
+    write_merges(os.path.join(target, 'vocab.bpe'), map(' '.join, merges))
     if 'dialogpt' in name.lower() or 'conversational' in str(config.get('task_specific_params')):         # as DialoGPT's config.json and its children's has
         folders.write_dialogue(target, {'style': 'dialogpt', 'speakers': []})
 

@@ -9,7 +9,7 @@ generation_config.json ends a reply where a turn ends: eos_token_id has each tok
 """
 import os
 
-from .. import files
+from ..encoder import write_merges
 from ..model import shapes
 from . import frame, refuse, safetensors, vocabulary
 from .vocabulary import write_json
@@ -38,8 +38,7 @@ def write(out, source, precision):
         {'chat_template': frame.template(source.session)} if source.session else {}))
     vocabulary.write(out, source)
     write_json(out, 'vocab.json', source.tokens)
-    with files.whole(os.path.join(out, 'merges.txt'), 'w', encoding='utf-8') as file:
-        file.write('#version: 0.2\n' + ''.join(merge + '\n' for merge in source.merges))
+    write_merges(os.path.join(out, 'merges.txt'), source.merges)
     sizes, ours = {theirs(name): shape[-2:] for name, shape in shapes(h).items()}, {theirs(name): name for name in shapes(h)}
     safetensors.write(os.path.join(out, 'model.safetensors'), sizes, lambda name: source.get(ours[name]), precision)
 

@@ -6,7 +6,8 @@ hparams.json holds the five numbers that its HParams know. model.ckpt.meta, a dr
 """
 import os
 
-from .. import checkpoint, files
+from .. import checkpoint
+from ..encoder import write_merges
 from . import refuse
 from .vocabulary import write_json
 
@@ -16,5 +17,4 @@ def write(out, source, precision):
     refuse(source.hparams, 'tf1')
     checkpoint.save(out, source.hparams, source.params)
     write_json(out, 'encoder.json', source.tokens)
-    with files.whole(os.path.join(out, 'vocab.bpe'), 'w', encoding='utf-8') as file:
-        file.write('#version: 0.2\n' + ''.join(merge + '\n' for merge in source.merges))
+    write_merges(os.path.join(out, 'vocab.bpe'), source.merges)
