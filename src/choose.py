@@ -10,7 +10,8 @@ nothing, and sorting what is left is quick.
 """
 import numpy as np
 
-REMOVED = -1e10                                         # the logit of a token that was taken out, as in logits.py
+from .settings import REMOVED
+
 BLOCK = 256                                             # tokens in one look, of top_k and of pick
 
 

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from .settings import Settings
+from .settings import REMOVED, Settings
 
-REMOVED = -1e10                                         # the logit of a token that a filter took out, as in the original
 BLOCK = 256                                             # pick looks for the block of this many tokens first: cumulative sums are slow
 
 

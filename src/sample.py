@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from . import model
-from .logits import REMOVED, Past, append, beam_step, best_beam, by_row, choose, penalize
-from .settings import Draw, Settings, check_settings
+from .logits import Past, append, beam_step, best_beam, by_row, choose, penalize
+from .settings import REMOVED, Settings, check_settings
 from .stream import stream
 
 STEPS = 32                                              # tokens that one call of the compiled loop makes at most
@@ -44,6 +44,11 @@ class Cache:
         marks = np.isin(ids, self._types) & (np.arange(ids.shape[1]) < self.lengths[rows, None])
         latest = ids.shape[1] - 1 - marks[:, ::-1].argmax(axis=1)
         return np.where(marks.any(axis=1), ids[np.arange(len(ids)), latest], -1).astype(np.int32)
+
+    def put(self, values, X, row=None):
+        """The tokens X [batch, n] have been read, or [1, n] into that row, whose keys and values are `values` now."""
+        self.values = values if row is None else tf.concat([self.values[:row], values, self.values[row + 1:]], axis=0)
+        self.grow(X, slice(None) if row is None else slice(row, row + 1))
 
     def grow(self, X, rows=slice(None)):
         """The tokens X [rows, n] have come into `values`."""
@@ -126,16 +131,16 @@ class Generator:
         rows = slice(None) if row is None else slice(row, row + 1)
         if X.shape[1]:
             values = self._prefill(X, cache.values[rows], cache.lengths[rows][0], cache.speakers(rows))
-            cache.values = values if row is None else tf.concat([cache.values[:row], values, cache.values[row + 1:]], axis=0)
-            cache.grow(X, rows)
+            cache.put(values, X, row)
         cache.prompts[rows] = cache.lengths[rows] + 1
 
     def score(self, cache, ids, row=0):
         """Put ids [n + 1] but the last behind what is in a row -> log P of each but the first, float32 [n]."""
         ids = np.asarray(ids, np.int32)
         past = cache.values[row:row + 1, ..., :cache.lengths[row], :]
-        logits, _ = self._logits(tf.constant(ids[None, :-1]), past, speaker=cache.speakers([row]))
-        self.prefill(cache, [ids[:-1]], row)
+        logits, present = self._logits(tf.constant(ids[None, :-1]), past, speaker=cache.speakers([row]))
+        rest = cache.values[row:row + 1, ..., cache.lengths[row] + len(ids) - 1:, :]
+        cache.put(tf.concat([past, present, rest], axis=-2), [ids[:-1]], row)
         return tf.gather(tf.nn.log_softmax(logits[0]), ids[1:], batch_dims=1).numpy()
 
     def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None):

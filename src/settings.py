@@ -8,6 +8,9 @@ import numpy as np
 from .console import UsageError
 
 
+REMOVED = -1e10                                         # the logit of a token that was taken out, as in the original
+
+
 class Settings(NamedTuple):
     """How a row is sampled: numbers, or in logits.by_row's result tensors [batch]. The defaults are the plain distribution."""
     temperature: float = 1.0                            # divides the logits; 0: always the most likely token
