@@ -8,7 +8,7 @@ from test_logits import chi_square_p, past_of
 
 from src import logits, model, sample
 from src.console import UsageError
-from src.settings import Settings
+from src.settings import Draw, Settings
 from src.model import HParams
 from src.stream import stream
 
@@ -59,7 +59,7 @@ def test_ten_thousand_draws_follow_the_distribution(drawn, settings):
 
 def test_draws_along_a_row_are_even():
     """320 rows of 32 numbers in eleven equal bins; false alarms as above, 1e-4."""
-    draws = [sample.Draw(7, row) for row in range(320)]
+    draws = [Draw(7, row) for row in range(320)]
     numbers = np.array([draw(32) for draw in draws])
     assert numbers.dtype == np.float32 and numbers.min() >= 0 and numbers.max() < 1
     assert chi_square_p(np.bincount((numbers.ravel() * 11).astype(int), minlength=11), np.full(11, 1 / 11)) > 1e-4
@@ -143,7 +143,7 @@ def uncached(params, ids, numbers, **settings):
                                       {'no_repeat_ngram_size': 1}])
 def test_sampled_tokens_are_those_of_the_uncached_model(params, settings):
     out = run(params, length=20, context=[[2, 3]], seed=9, **settings)
-    assert out[0].tolist() == uncached(params, [2, 3], sample.Draw(9)(20), **settings)
+    assert out[0].tolist() == uncached(params, [2, 3], Draw(9)(20), **settings)
 
 
 def test_beyond_n_ctx_the_window_slides(params):
@@ -159,7 +159,7 @@ def test_beyond_n_ctx_the_window_slides(params):
 def test_behind_a_slide_the_newer_half_is_the_context(params):
     """25 tokens fill the window, the last of them predicted from its 24; what follows is drawn from what the newest 12 lead to."""
     longer = run(params, length=30, context=[[2, 3, 5]], seed=4)[0].tolist()
-    assert longer[13:] == uncached(params, longer[13:25], sample.Draw(4)(30)[22:])
+    assert longer[13:] == uncached(params, longer[13:25], Draw(4)(30)[22:])
 
 
 def test_a_context_longer_than_n_ctx(params):
@@ -226,7 +226,7 @@ def test_decode_stops_behind_the_stop_token(params):
     stop = greedy[6]
     cache = sample.Cache(SMALL, 1)
     generator.prefill(cache, [[4]])
-    ids = generator.decode(cache, [5], [sample.Draw(0)], 15, GREEDY, stops=[-1, stop])
+    ids = generator.decode(cache, [5], [Draw(0)], 15, GREEDY, stops=[-1, stop])
     assert ids[0].tolist() == greedy[:greedy.index(stop) + 1]
     assert cache.lengths.tolist() == [1 + ids.shape[1]]                             # 4, 5 and all but the newest
 
@@ -235,10 +235,10 @@ def test_a_cache_cut_back_goes_on_as_if_the_rest_had_never_been(params):
     generator = sample.generator_for(SMALL, params)
     cache = sample.Cache(SMALL, 1)
     generator.prefill(cache, [[1, 2, 3]])
-    generator.decode(cache, [4], [sample.Draw(0)], 10, Settings())
+    generator.decode(cache, [4], [Draw(0)], 10, Settings())
     cache.lengths[:] = 3
     generator.prefill(cache, [[7, 8]])
-    ids = generator.decode(cache, [9], [sample.Draw(0)], 10, GREEDY)
+    ids = generator.decode(cache, [9], [Draw(0)], 10, GREEDY)
     assert ids[0].tolist() == run(params, length=10, context=[[1, 2, 3, 7, 8, 9]], temperature=0)[0, 6:].tolist()
 
 
@@ -263,7 +263,7 @@ def test_rows_of_their_own_length(params):
     assert cache.lengths.tolist() == [6, 0, 1, 2]
     active = np.array([row in contexts for row in range(4)])
     last = [contexts.get(row, [0])[-1] for row in range(4)]
-    ids = generator.decode(cache, last, [sample.Draw(0)] * 4, 12, GREEDY, active=active)
+    ids = generator.decode(cache, last, [Draw(0)] * 4, 12, GREEDY, active=active)
     for row, context in contexts.items():
         assert ids[row].tolist() == run(params, length=12, context=[context], temperature=0)[0, len(context):].tolist()
     assert cache.lengths.tolist() == [18, 0, 13, 14]
@@ -382,7 +382,7 @@ def test_cached_generation_of_a_typed_model_is_the_uncached_one(typed, speaking)
         for n in pieces:
             speaking.prefill(cache, SPOKEN[:, at:at + n])
             at += n
-        ids, draws = SPOKEN, [sample.Draw(0, row) for row in range(2)]
+        ids, draws = SPOKEN, [Draw(0, row) for row in range(2)]
         while ids.shape[1] < 24:
             ids = np.concatenate([ids, speaking.decode(cache, ids[:, -1], draws, min(5, 24 - ids.shape[1]), GREEDY)], axis=1)
         assert (ids == expected).all()
@@ -405,9 +405,9 @@ def test_a_cache_knows_who_speaks(typed, speaking):
 def test_a_typed_cache_cut_back_goes_on_as_if_the_rest_had_never_been(typed, speaking):
     cache = sample.Cache(TYPED, 1)
     speaking.prefill(cache, [[59, 1, 2]])
-    speaking.decode(cache, [60], [sample.Draw(0)], 10, GREEDY)
+    speaking.decode(cache, [60], [Draw(0)], 10, GREEDY)
     cache.lengths[:] = 3
-    ids = speaking.decode(cache, [9], [sample.Draw(0)], 10, GREEDY)
+    ids = speaking.decode(cache, [9], [Draw(0)], 10, GREEDY)
     assert ids[0].tolist() == greedy(typed, [[59, 1, 2, 9]], 10)[0, 4:].tolist()
 
 
@@ -415,7 +415,7 @@ def test_what_the_steps_make_is_in_the_cache_with_its_type(typed, speaking):
     """Decoding leaves the newest token out: the next one that comes stands behind the types so far."""
     cache = sample.Cache(TYPED, 2)
     speaking.prefill(cache, SPOKEN[:, :6])
-    ids = speaking.decode(cache, SPOKEN[:, 6], [sample.Draw(0, row) for row in range(2)], 16, GREEDY)
+    ids = speaking.decode(cache, SPOKEN[:, 6], [Draw(0, row) for row in range(2)], 16, GREEDY)
     seen = np.concatenate([SPOKEN, ids[:, :-1]], axis=1)
     assert cache.lengths.tolist() == [seen.shape[1]] * 2 == [22, 22]
     for length in range(23):
