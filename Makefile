@@ -35,7 +35,7 @@ chat: .venv/installed
 	$(PY) chatter.py --run_name demo --me Theo --as Mara --temperature 0.6
 
 test: .venv/installed-dev
-	$(PY) -m pytest -q -n 2 --dist loadfile tests
+	$(PY) -m pytest -q -n 2 --dist worksteal tests
 
 bench: .venv/installed-dev
 	$(PY) benchmarks/all.py $(if $(PEERS),--peer_python $(PEERS))
