@@ -262,6 +262,9 @@ class Importer:
             self.builder.check()
             if not self.written['train'][0]:
                 raise UserError(self._nothing())
+            if self.args.validation and 'validation' not in self.written:
+                self.notes.append(f'--validation {self.args.validation:g} holds back whole conversations, and of {self.written["train"][0]} that was none: '
+                                  'give more chats, or a larger share.')
             if self.pseudonyms is not None:
                 self._dump(self.pseudonyms.key, self.key_file)
             if self.args.report:
@@ -424,7 +427,9 @@ class Importer:
         yield 'python chatter.py --run_name run1'
 
     def learnable(self):
-        """Whom one would learn: the most talkative but the owner, who is the one in most threads."""
+        """Whom one would learn: the most talkative but the owner, who is the one in most threads; of strangers, whoever replies."""
+        if all(getattr(module, 'STRANGERS', False) for module, _ in self.found.groups):
+            return 'replies'
         if self.style.speakers:
             return self.style.speakers[1]
         people, threads = self.builder.people, self.builder.in_threads

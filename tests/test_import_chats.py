@@ -318,6 +318,19 @@ def test_a_dataset_is_downloaded_read_and_keeps_its_splits(here, server):
     assert len(server.seen) == asked                    # it is there
 
 
+def test_of_strangers_it_is_replies_that_one_would_learn(here):
+    exports = [os.path.join(EXPORTS, name) for name in ('dailydialog', 'reddit')]
+    assert '--windows turns --learn_from replies' in here.good(*exports)[0]
+    assert '--learn_from replies' not in here.good(*exports, os.path.join(EXPORTS, 'whatsapp'))[0]
+
+
+def test_a_single_conversation_cannot_be_divided_and_that_is_told(here):
+    here.put('script.csv', 'name,line\n' + 'Nora,Is it late?\nBen,It is.\n' * 20)
+    printed, report = here.good('script.csv', '--validation', '0.1')
+    assert 'Note: --validation 0.1 holds back whole conversations, and of 1 that was none' in ' '.join(printed.split()) and len(report['notes']) == 1
+    assert 'corpus.validation.txt' not in here.files()
+
+
 def test_datasets_that_cannot_be(here, server):
     fails_clearly(here.run('--dataset', 'dailydialogue'), 2, "there is no dataset 'dailydialogue'", 'dailydialog', 'cornell')
     fails_clearly(here.run('--dataset', 'blended', '--mirror', f'{server.url}/none'), 1, 'blended_skill_talk.tar.gz', '404')

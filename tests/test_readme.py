@@ -1,4 +1,6 @@
-"""Every command of the README, and every one that `make demo` runs, does what it says, on a small model and for a few steps."""
+"""Every command of the README, of the roads in docs/roads.md, and every one that `make demo` runs, does what it says, on a small model and for a
+few steps."""
+import csv
 import http.server
 import os
 import re
@@ -10,10 +12,18 @@ import textwrap
 import threading
 
 import pytest
-from conftest import ROOT, run_script
+from conftest import CHATS, ROOT, run_script
+from src import memory
+from test_hub import GPT2, Hub, put, write_model
 
-with open(os.path.join(ROOT, 'README.md'), encoding='utf-8') as file:
-    README = file.read()
+
+def page(*names):
+    with open(os.path.join(ROOT, *names), encoding='utf-8') as file:
+        return file.read()
+
+
+README = page('README.md')
+ROADS = dict(re.findall(r'^## (.+?)\n(.+?)(?=^## )', page('docs', 'roads.md'), re.M | re.S))        # title: text
 
 
 @pytest.fixture(scope='module')
@@ -25,7 +35,8 @@ def road(tmp_path_factory, real_vocabulary):
     shutil.copytree(os.path.join(real_vocabulary, '124M'), served)
     hparams = model.HParams(n_ctx=64, n_embd=16, n_head=2, n_layer=2)
     checkpoint.save(str(served), hparams, model.init_params(hparams, seed=1))
-    for name in ('src', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'serve.py', 'download_model.py', 'export_model.py'):
+    for name in ('src', 'import_chats.py', 'encode.py', 'train.py', 'chatter.py', 'serve.py', 'download_model.py', 'export_model.py',
+                 'evaluate.py'):
         os.symlink(os.path.join(ROOT, name), work / name)
     (work / 'models').mkdir()
     os.symlink(os.path.join(ROOT, 'models', 'demo'), work / 'models' / 'demo')
@@ -47,9 +58,15 @@ def commands(text, start):
 def small(arguments):
     """The same command, kept short."""
     if arguments[0] == 'train.py':
-        return arguments + ['--stop_after', '3', '--sample_every', '2', '--sample_length', '8', '--val_batch_count', '1', '--warmup_steps', '0']
+        if '--epochs' in arguments:
+            at = arguments.index('--epochs')
+            arguments = arguments[:at] + arguments[at + 2:]
+        return arguments + ['--stop_after', '3', '--sample_every', '2', '--sample_length', '8', '--val_batch_count', '1',
+                            *(['--val_every', '2'] if '--val_every' in arguments else []), *([] if '--warmup_ratio' in arguments else ['--warmup_steps', '0'])]
     if arguments[0].startswith('src/'):
         return arguments + ['--length', '8']
+    if arguments[0] == 'evaluate.py':
+        return arguments + ['--replies', '4', '--length', '8']
     return arguments
 
 
@@ -61,16 +78,62 @@ def test_the_readme_names_the_whole_road():
 def test_each_command_of_the_readme(road):
     work, mirror = road
     for arguments in commands(README, 'python'):
-        if arguments == ['download_model.py', '124M']:                  # whose checksums only the real weights have
-            arguments = ['download_model.py', '355M']
         if arguments[0] == 'serve.py':
             ask_server(work, arguments)
-            continue
-        result = run_script(*small(arguments), cwd=work, stdin='hi\n', env={'GPT2_MIRROR': mirror})
-        assert result.returncode == 0, (arguments, result.stdout, result.stderr)
-        if arguments[0] == 'download_model.py':
-            os.rename(work / 'models' / '355M', work / 'models' / '124M')
+        else:
+            go(work, arguments, {'GPT2_MIRROR': mirror})
     assert (work / 'checkpoint' / 'run1' / 'model-3.index').exists() and (work / 'samples' / 'run1' / 'samples-2').exists()
+
+
+def go(work, arguments, env, stdin='hi\n'):
+    """Run a command of a page, kept short, and see that it ends well."""
+    served = ['download_model.py', '355M']
+    openai = arguments == ['download_model.py', '124M']                 # whose checksums only the real weights have
+    result = run_script(*small(served if openai else arguments), cwd=work, stdin=stdin, env=env)
+    assert result.returncode == 0, (arguments, result.stdout, result.stderr)
+    if openai:
+        os.rename(work / 'models' / '355M', work / 'models' / '124M')
+
+
+@pytest.fixture
+def inputs(road, server, tmp_path):
+    """A folder of its own with what the roads begin with, and a hub with two of their models. Returns (folder, environment)."""
+    pytest.importorskip('huggingface_hub')
+    work, mirror = road
+    for name in os.listdir(work):
+        if name not in ('served', 'models', 'checkpoint', 'samples') and not name.startswith('corpus'):
+            os.symlink(work / name, tmp_path / name)
+    (tmp_path / 'models').mkdir()
+    pairs = [pair for name in os.listdir(CHATS) for pair in re.findall(r'^(.+): (.+)\n(?!\1)(.+): (.+)$', page(CHATS, name), re.M)]
+    (tmp_path / 'reddit').mkdir()
+    write_table(tmp_path / 'reddit' / 'replies.csv', ['title', 'body', 'score'], [(post, reply, 7) for _, post, _, reply in pairs])
+    write_table(tmp_path / 'script.csv', ['episode', 'name', 'line'], [
+        (i // 8, 'Nora' if speaks else 'Ben', words) for i, pair in enumerate(pairs[:400]) for speaks, words in enumerate(pair[1::2])])
+    server.RequestHandlerClass, server.token = Hub, None
+    for name in ('microsoft/DialoGPT-small', 'dbmdz/german-gpt2'):
+        write_model(tmp_path / 'hub', {**GPT2, 'n_positions': 64}, kind='safetensors')
+        put(server, tmp_path / 'hub', name)
+    return tmp_path, {'GPT2_MIRROR': mirror, 'HF_ENDPOINT': server.url.removesuffix('/gpt2'), 'HF_HOME': str(tmp_path / 'home'), 'XDG_DATA_HOME': str(tmp_path / 'data')}
+
+
+def write_table(path, columns, rows):
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        csv.writer(file).writerows([columns, *rows])
+
+
+@pytest.mark.parametrize('title', ROADS)
+def test_each_command_of_a_road(inputs, title, monkeypatch):
+    work, env = inputs
+    monkeypatch.setenv('XDG_DATA_HOME', env['XDG_DATA_HOME'])
+    for arguments in commands(ROADS[title], 'python'):
+        for name in re.findall(r'--dataset (\w+)(?= |$)', ' '.join(arguments)) if arguments[0] == 'import_chats.py' else []:
+            at = arguments.index(name)                  # the files themselves have checksums that these do not have
+            arguments[at - 1:at + 1] = [os.path.join(ROOT, 'tests', 'exports', name)]
+        if arguments[0] == 'serve.py':
+            arguments.append('--help')                  # the README's test has it answer
+        if arguments[0] == 'chatter.py':                # for a pipe nothing is kept unless told
+            arguments += ['--memory', memory.default_path()]
+        go(work, arguments, env, stdin='hi\nare you there?\n/good\n')
 
 
 def ask_server(work, arguments):
@@ -106,6 +169,14 @@ def test_each_command_of_make_demo(road):
             assert result.stdout.count('\nMara: ') == len(stdin.splitlines())
 
 
+def test_each_package_has_its_reason():
+    table = README.split('## What it needs')[1].split('\n## ')[0]
+    for name in ('requirements.txt', 'requirements-serve.txt', 'requirements-hub.txt', 'requirements-evaluate.txt'):
+        rows = table.split(f'| `{name}` | |\n')[1].split('| `')[0]
+        told = {package for row in re.findall(r'^\| (.+?) \|', rows, re.M) for package in row.split(', ')}
+        assert told == {re.split('[<>=]', line)[0] for line in page(name).splitlines() if not line.startswith('#')}
+
+
 def test_the_tree_in_the_readme_is_the_tree():
     tree = README.split('## The tree')[1].split('\n## ')[0]
     if not shutil.which('git') or not os.path.isdir(os.path.join(ROOT, '.git')):
@@ -133,8 +204,7 @@ def test_what_docs_say_of_python(tmp_path, demo_models):
     from src import folders
     shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'checkpoint' / 'run1')
     folders.write_dialogue(str(tmp_path / 'checkpoint' / 'run1'), {'style': 'name', 'speakers': ['Mara', 'Theo', 'Priya'], 'length': 9})
-    with open(os.path.join(ROOT, 'docs', 'library.md'), encoding='utf-8') as file:
-        blocks = re.findall(r'```python\n(.*?)```', file.read(), re.S)
+    blocks = re.findall(r'```python\n(.*?)```', page('docs', 'library.md'), re.S)
     done = subprocess.run([sys.executable, '-c', '\n'.join(blocks)], cwd=tmp_path, env=os.environ | {'PYTHONPATH': ROOT}, text=True, capture_output=True)
     assert len(blocks) == 6 and done.returncode == 0, done.stderr
     assert "[Turn(speaker='Theo', text='hi mara'" in done.stdout and 'A ship in a storm.\n' in done.stdout and 'Theo: hi\nMara? ' in done.stdout

@@ -11,6 +11,7 @@ A format's module has
     group(source)           -> a key; sources of one key are read together (optional: by default each file is read alone)
     read(sources, tally)    -> iterator of Thread
     DATASETS                {name: (url, SHA-256 or None)} of the public datasets that come in it (optional)
+    STRANGERS               True: nobody in it is anybody one would learn; what is worth learning is to reply (optional)
 
 Every record of the files is either a turn of a Thread or dropped with a reason: read + dropped = records.
 

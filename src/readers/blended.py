@@ -17,6 +17,7 @@ from . import EMPTY, UNREADABLE, Thread
 from .datasets import PERSONA, split_of
 
 NAME = 'blended'
+STRANGERS = True
 DATASETS = {'blended': ('http://parl.ai/downloads/blended_skill_talk/blended_skill_talk.tar.gz',
                         '5fbed0068ee89e2d43b93c3ecb341e784617033efa5e8e911a219d4eda6134a6')}
 KEYS = '"free_turker_utterance"', '"guided_turker_utterance"', '"dialog"'

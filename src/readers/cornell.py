@@ -22,6 +22,7 @@ from ..source import DAMAGE
 from . import DUPLICATE, EMPTY, UNREADABLE, Thread
 
 NAME = 'cornell'
+STRANGERS = True
 DATASETS = {'cornell': ('http://www.cs.cornell.edu/~cristian/data/cornell_movie_dialogs_corpus.zip', None)}
 ALONE, LOST = 'lines in no conversation', 'lines that are not in movie_lines.txt'
 SEPARATOR = '+++$+++'

@@ -20,6 +20,7 @@ from .records import json_object
 from .tokenized import untokenize
 
 NAME = 'dailydialog'
+STRANGERS = True
 DATASETS = {'dailydialog': ('https://parl.ai/downloads/dailydialog/dailydialog.tar.gz',
                             'c3adb09bd715b9fa5cd1ac41613b7de61eb5afbe477826a6146abefef573e6bb')}
 END = '__eou__'

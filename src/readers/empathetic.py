@@ -16,6 +16,7 @@ from . import EMPTY, UNREADABLE, Thread
 from .datasets import split_of
 
 NAME = 'empathetic'
+STRANGERS = True
 DATASETS = {'empathetic': ('https://dl.fbaipublicfiles.com/parlai/empatheticdialogues/empatheticdialogues.tar.gz',
                            '240c492cb6199a315722f716bfcc14f13ea6605f1cec67349153b606be92f6f2')}
 HEADER = 'conv_id,utterance_idx,context,prompt,speaker_idx,utterance'

@@ -29,6 +29,7 @@ from .datasets import PERSONA, fingerprint, split_of, test_first
 from .tokenized import untokenize
 
 NAME = 'personachat'
+STRANGERS = True
 DATASETS = {'personachat': ('http://parl.ai/downloads/personachat/personachat.tgz', None),
             'convai2': ('http://parl.ai/downloads/convai2/convai2_fix_723.tgz', 'd0ae89defe2fd0b0a4221eaa642a457d7d40cef475f54798119c7f3b8dd9361d')}
 KEYS = '"personality"', '"utterances"', '"candidates"'

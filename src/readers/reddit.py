@@ -23,6 +23,7 @@ from . import BOT, DELETED, DUPLICATE, EMPTY, UNREADABLE, Thread
 from .records import first_objects, first_rows, json_object, rows
 
 NAME = 'reddit'
+STRANGERS = True
 
 NO_REPLIES, NO_POST, NESTED = 'posts without replies', 'replies to posts that are not here', 'replies to replies'
 PINNED, OWN = 'pinned replies', 'replies by the poster'
