@@ -38,7 +38,8 @@ from .settings import Settings
 FORMAT = 2                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
 ROWS = 128                                              # positions in one pass: more are hardly faster and take more memory
-REACH = 32                                              # positions by which attention of single rows looks further
+REACH = 64                                              # positions by which attention of single rows looks further
+WASTE = 256                                             # positions read in vain that cost what looking once more would: rows look together up to that
 ALONE = 4                                               # rows from which on two threads look
 
 
@@ -311,8 +312,8 @@ class Engine:
         rows = np.arange(len(cache.lengths)) if rows is None else rows
         ids, lengths = np.reshape(ids, [-1, 1]), cache.lengths[rows]
         x = np.concatenate([self._start(cache, new, row) for new, row in zip(ids, rows)])
-        groups = {window: list(_groups(rows, lengths + 1, self.hparams.n_ctx, window)) for window in {*self._windows}}
-        x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, groups[self._windows[layer]]))
+        shares = {window: _shares(rows, lengths + 1, self.hparams.n_ctx, window) for window in {*self._windows}}
+        x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, shares[self._windows[layer]]))
         cache.ids[rows, lengths] = ids[:, 0]
         cache.lengths[rows] += 1
         return self._run(self._last, x=x, a=a)['logits']
@@ -360,26 +361,24 @@ class Engine:
         y = self._run(self._last + 1, q=q * self._scale, k=keys, v=values, mask=_mask(n, before + n - first, window))['y']
         return y.swapaxes(0, 1).reshape(n, -1)
 
-    def _look(self, qkv, values, rows, lengths, groups):
+    def _look(self, qkv, values, rows, lengths, shares):
         """The same of one new position in each of several rows, behind their first `lengths`: qkv [rows, 3 * n_embd], values [2, row, head, n_ctx,
-        features] -> [rows, n_embd]. In NumPy, for LiteRT would first copy keys and values, which takes longer than all the rest."""
+        features] -> [rows, n_embd]. In NumPy, for LiteRT would first copy keys and values, which takes longer than all the rest. All sums are
+        BLAS's, to whom zeros at the end make no difference, not in the last digit."""
         qkv = qkv.reshape(len(rows), 3, self.hparams.n_head, -1)
         values[0][rows, :, lengths], values[1][rows, :, lengths] = qkv[:, 1], qkv[:, 2]
         q, y = qkv[:, 0, :, None] * self._scale, np.empty_like(qkv[:, 0])                            # [rows, head, 1, features], [rows, head, features]
 
-        def look(heads):
+        def look(groups):
             for some, there, mask in groups:
-                keys, looked = values[:, there, heads, :mask.shape[-1]]                              # [some, head, all, features] each
-                w = q[some, heads] @ keys.swapaxes(2, 3) + mask                                      # [some, head, 1, all]
+                keys, looked = values[:, there, :, :mask.shape[-1]]                                  # [some, head, all, features] each
+                w = q[some] @ keys.swapaxes(2, 3) + mask                                             # [some, head, 1, all]
                 w = np.exp(w - w.max(axis=-1, keepdims=True))
-                y[some, heads] = (w @ looked / w.sum(axis=-1, keepdims=True))[:, :, 0]
+                y[some] = (w @ looked / (w @ _ones(mask.shape[-1])))[:, :, 0]
 
-        if len(rows) < ALONE:
-            look(slice(None))
-        else:
-            half = qkv.shape[2] // 2
-            other = self._pool.submit(look, slice(half))
-            look(slice(half, None))
+        others = [self._pool.submit(look, groups) for groups in shares[1:]]
+        look(shares[0])
+        for other in others:
             other.result()
         return y.reshape(len(rows), -1)
 
@@ -412,15 +411,29 @@ def _mask(rows, everything, window=0):
     return np.triu(hidden, everything - rows + 1) + (np.tril(hidden, everything - rows - window) if window else 0)
 
 
-def _groups(rows, lengths, n_ctx, window=0):
-    """Which rows look together: neighbours who have as many positions, rounded up to REACH -> (slice of rows, slice of the cache, mask [n, 1, 1, all]
-    that hides what is beyond a row's own length, or further back than a window)."""
+@functools.lru_cache
+def _ones(n):
+    return np.ones([n, 1], np.float32)
+
+
+def _shares(rows, lengths, n_ctx, window=0):
+    """What each thread looks at: rows of which the first `lengths` positions count -> a list of _groups, or two, of about as many positions."""
     reaches = np.minimum(-(-lengths // REACH) * REACH, n_ctx)
-    starts = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(reaches, prepend=0) != 0))
-    for start, end in zip(starts, [*starts[1:], len(rows)]):
-        there, length = np.arange(reaches[start]), lengths[start:end, None]
-        hidden = (there >= length) | (there < length - window if window else False)
-        yield slice(start, end), slice(rows[start], rows[end - 1] + 1), np.where(hidden, np.float32(-1e10), np.float32(0))[:, None, None]
+    half = 0 if len(rows) < ALONE else int(np.searchsorted(np.cumsum(reaches), reaches.sum() / 2)) + 1
+    return [list(_groups(rows, lengths, reaches, window, start, end)) for start, end in ((0, half), (half, len(rows))) if start < end]
+
+
+def _groups(rows, lengths, reaches, window, start, end):
+    """Which of rows[start:end] look together: neighbours of about the same length -> (slice of rows, slice of the cache, mask [n, 1, 1, all] that
+    hides what is beyond a row's own length, or further back than a window)."""
+    for stop in range(start + 1, end + 1):
+        more = slice(start, stop + 1)
+        if stop == end or rows[stop] != rows[stop - 1] + 1 or (reaches[more].max() - reaches[more]).sum() > WASTE:
+            some = slice(start, stop)
+            there, length = np.arange(reaches[some].max()), lengths[some, None]
+            hidden = (there >= length) | (there < length - window if window else False)
+            yield some, slice(rows[start], rows[stop - 1] + 1), np.where(hidden, np.float32(-1e10), np.float32(0))[:, None, None]
+            start = stop
 
 
 # ---- what drives it
