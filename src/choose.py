@@ -8,11 +8,14 @@ Candidates are ids [n], ascending, and their logits [n] float32: what is cut is 
 their order and their sources are those of logits.py. There one program serves all rows, without a sort; here a filter that is off costs
 nothing, and sorting what is left is quick.
 """
+import functools
+
 import numpy as np
 
 from .settings import REMOVED
 
 BLOCK = 256                                             # tokens in one look, of top_k and of pick
+BINS = 4096                                             # of distances, of typical
 
 
 # ---- what changes raw logits, in place
@@ -56,13 +59,21 @@ def penalize(logits, settings, history, prompt, stops, bias):
 
 def weights_of(logits):
     """What probabilities are proportional to: 1 for the most likely."""
-    return np.exp(logits - logits.max())
+    weights = logits - logits.max()
+    return np.exp(weights, out=weights)
 
 
 def reach(p, weights):
     """How many weights from the first on add up to p of them all, the one that crosses p included."""
     cumulative = np.cumsum(weights, dtype=np.float64)
     return int(np.searchsorted(cumulative[:-1], p * cumulative[-1])) + 1
+
+
+@functools.lru_cache(2)
+def _numbers(n):
+    numbers = np.arange(n)
+    numbers.flags.writeable = False
+    return numbers
 
 
 def top_k(logits, k):
@@ -73,6 +84,8 @@ def top_k(logits, k):
     least = min(REMOVED / 2, logits.max())
     if not 0 < k < len(logits):
         k = len(logits)
+        if logits.min() >= least:
+            return _numbers(k), logits
     elif k <= len(logits) // BLOCK:
         maxima = logits[:len(logits) // BLOCK * BLOCK].reshape(-1, BLOCK).max(axis=1)
         least = max(least, np.partition(maxima, -k)[-k])
@@ -111,16 +124,23 @@ def min_p(ids, logits, p):
 def typical(ids, logits, p):
     """Keep the tokens whose surprisal is closest to the entropy and that together reach p, the one that crosses p included; 0 and 1: all.
 
-    Locally typical sampling: Meister et al. 2022, arXiv:2202.00666.
+    Locally typical sampling: Meister et al. 2022, arXiv:2202.00666. Sorting all by their distance would take longer than all the rest: first the
+    bin in which p is reached, then the order in it.
     """
     if not 0 < p < 1:
         return ids, logits
     weights = weights_of(logits)
     everything = weights.sum(dtype=np.float64)
-    surprisal = logits.max() + np.log(everything) - logits
-    distance = np.abs(surprisal - (weights * surprisal).sum() / everything)
-    order = np.argsort(distance)
-    keep = np.flatnonzero(distance <= distance[order[reach(p, weights[order]) - 1]])
+    surprisal = np.float32(logits.max() + np.log(everything)) - logits
+    distance = np.abs(surprisal - np.float32((weights @ surprisal) / everything))
+    bins = (distance * np.float32(BINS / max(distance.max(), 1e-30))).astype(np.int32)
+    cumulative = np.cumsum(np.bincount(bins, weights))
+    last = int(np.searchsorted(cumulative[:-1], p * everything))
+    inside = np.flatnonzero(bins == last)
+    inside = inside[np.argsort(distance[inside])]
+    within = np.cumsum(weights[inside], dtype=np.float64)
+    furthest = inside[np.searchsorted(within[:-1], p * everything - (cumulative[last - 1] if last else 0))]
+    keep = np.flatnonzero(distance <= distance[furthest])
     return ids[keep], logits[keep]
 
 
@@ -146,6 +166,7 @@ def choose(logits, uniform, settings, history, prompt, stops=(), bias=None):
     if settings.temperature == 0:
         return int(logits.argmax())
     ids, logits = top_k(logits, int(settings.top_k))
-    ids, logits = top_p(ids, logits / np.float32(np.clip(settings.temperature, 1e-6, 1e38)), settings.top_p)
+    logits /= np.float32(np.clip(settings.temperature, 1e-6, 1e38))         # of our own copy
+    ids, logits = top_p(ids, logits, settings.top_p)
     ids, logits = min_p(ids, logits, settings.min_p)
     return pick(*typical(ids, logits, settings.typical_p), uniform)
