@@ -149,7 +149,8 @@ def typical(ids, logits, p):
 def pick(ids, logits, uniform):
     """Draw by inverting the cumulative distribution; uniform in [0, 1). First the block, then the token in it: cumulative sums are slow."""
     weights = weights_of(logits)
-    blocks = np.cumsum(np.add.reduceat(weights, range(0, len(weights), BLOCK), dtype=np.float64))
+    whole = len(weights) // BLOCK * BLOCK
+    blocks = np.cumsum(np.append(weights[:whole].reshape(-1, BLOCK) @ np.ones(BLOCK, np.float32), weights[whole:].sum()), dtype=np.float64)
     wanted = uniform * blocks[-1]
     block = np.searchsorted(blocks[:-1], wanted, side='right')
     some = np.cumsum(weights[block * BLOCK:(block + 1) * BLOCK], dtype=np.float64)
