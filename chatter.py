@@ -13,7 +13,7 @@ import json
 import os
 import sys
 
-from src import console, files, generators
+from src import console, files, flags, generators
 from src.console import UsageError, UserError
 
 NAME = 'gpt2-chat'                                      # of our folders among the user's
@@ -22,18 +22,12 @@ NAME = 'gpt2-chat'                                      # of our folders among t
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=console.HelpFormatter)
     add = parser.add_argument_group('with whom').add_argument
-    add('--run_name', metavar='NAME', help='a run of train.py, in checkpoint/')
-    add('--model_name', default='124M', metavar='NAME', help='a model, in models/, or a folder; not used with --run_name')
-    add('--me', metavar='NAME', help='who you are; default: the most talkative other person in the training data, or You')
-    add('--as', dest='answerer', metavar='NAME', help='who answers; default: who was learnt (train.py --learn_from), the most talkative in the training data, or Friend')
-    add('--style', metavar='STYLE', help='how turns are written: name, timestamp, said, dialogpt, tokens, s; default: as in the training data, or name')
-    add('--models_dir', default='models', metavar='PATH', help='the folder of the models')
-    add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
+    flags.model(add)
+    flags.people(add, 'you are')
+    flags.folders(add)
 
     add = parser.add_argument_group('how it answers').add_argument
-    add('--temperature', type=console.nonnegative_float, default=0.95, metavar='T', help='below 1: more predictable, above: wilder; 0: always the likeliest')
-    add('--top_k', type=console.count, default=40, metavar='K', help='draw from the K likeliest tokens; 0: off')
-    add('--top_p', type=console.fraction, default=0.9, metavar='P', help='draw from the likeliest tokens that reach this probability; 0: off')
+    flags.drawing(add)
     add('--min_p', type=console.fraction, default=0.0, metavar='P', help='only tokens at least P times as likely as the likeliest; 0: off')
     add('--typical_p', type=console.fraction, default=1.0, metavar='P', help='only the most typical tokens that reach this probability; 0 and 1: off')
     add('--repetition_penalty', type=float, default=1.0, metavar='R', help='above 1, what was said becomes less likely; 1: off')
@@ -44,7 +38,7 @@ def parse_arguments():
     add('--length', type=console.positive_int, metavar='TOKENS', help='of a reply, at most; default: as long as most of the learnt ones, or 100; a quarter of n_ctx at most')
     add('--max_turns', type=console.count, default=0, metavar='N', help='turns that the model sees, at most; 0: all that fit')
     add('--seed', type=int, help='the same one and the same words give the same replies; default: another every time')
-    add('--precision', choices=generators.PRECISIONS, default='auto', help=generators.PRECISION_HELP)
+    flags.precision(add)
 
     add = parser.add_argument_group('the chat').add_argument
     add('--memory', metavar='FILE', help='where conversations are kept, or none; default: a file in your data directory, for a pipe none')
@@ -55,7 +49,7 @@ def parse_arguments():
     add('--config', metavar='FILE', help='settings as JSON: {"temperature": 0.7}; flags win; /save settings writes it; default: a file in your config directory')
     add('--plain', action='store_true', help='no colours, no completion, as from a pipe')
     add('--end_command', default='Abort!', metavar='WORDS', help='what you say to end the chat')
-    add('--verbose', action='store_true', help="show TensorFlow's own messages")
+    flags.verbose(add)
     args = parser.parse_args()
     configure(parser, args.config or config_path())
     return parser.parse_args()

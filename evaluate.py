@@ -15,7 +15,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from src import console, files, generators, published, report
+from src import console, files, flags, generators, published, report
 from src.console import UsageError, UserError
 
 MADE_UP = 10                                            # replies, for each of which a text is made up when leaks are looked for
@@ -28,8 +28,7 @@ def parse_arguments():
     add = parser.add_argument_group('what is evaluated').add_argument
     add('--run_name', metavar='NAMES', help='runs of train.py, in checkpoint/, with commas between them; run1/best is the best checkpoint of run1')
     add('--model_name', metavar='NAMES', help='models, in models/, folders or checkpoints, with commas between them; default: 124M, where there is no --run_name')
-    add('--models_dir', default='models', metavar='PATH', help='the folder of the models')
-    add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
+    flags.folders(add)
     add('--precision', choices=generators.PRECISIONS, default='float32', help='of the weights; auto: what chatter.py takes, int8 on a CPU')
 
     add = parser.add_argument_group('on what').add_argument
@@ -44,16 +43,14 @@ def parse_arguments():
     add('--replies', type=console.count, default=0, metavar='N', help='held-out turns that the model answers, to be compared with what was written there; of plain text, places; 200 is a good number')
     add('--as', dest='answerer', metavar='NAME', help='whose words are scored apart, and who is played; default: who was learnt (train.py --learn_from), else everyone\'s replies, and the most talkative is played')
     add('--length', type=console.positive_int, metavar='TOKENS', help='of a reply, at most; default: as long as the turns that the run learnt are, or 100')
-    add('--temperature', type=console.nonnegative_float, default=0.95, metavar='T', help='below 1: more predictable, above: wilder; 0: always the likeliest')
-    add('--top_k', type=console.count, default=40, metavar='K', help='draw from the K likeliest tokens; 0: off')
-    add('--top_p', type=console.fraction, default=0.9, metavar='P', help='draw from the likeliest tokens that reach this probability; 0: off')
+    flags.drawing(add)
     add('--seed', type=int, default=1, help='of the places, the replies and the intervals')
     add('--train', metavar='PATH', help='what the models were trained on, text or npz: tells how much of the replies stands there word for word')
 
     add = parser.add_argument_group('output').add_argument
     add('--json', metavar='FILE', help='write all of it as JSON, with every reply')
     add('--html', metavar='FILE', help='write a page with plots and replies')
-    add('--verbose', action='store_true', help="show TensorFlow's own messages")
+    flags.verbose(add)
     args = parser.parse_args()
     if args.train and not args.replies:
         parser.error(f'--train {args.train} is compared with what the models write: give --replies, 200 or so')

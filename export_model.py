@@ -20,7 +20,7 @@ Without --format: a model folder in OpenAI's layout, which every script takes as
 import argparse
 import os
 
-from src import console, files
+from src import console, files, flags
 from src.console import UsageError
 from src.formats import FORMATS
 
@@ -28,8 +28,7 @@ from src.formats import FORMATS
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=console.HelpFormatter)
     add = parser.add_argument
-    add('--run_name', metavar='NAME', help='a run of train.py, in checkpoint/')
-    add('--model_name', default='124M', metavar='NAME', help='a model, in models/, a folder, or a checkpoint; not used with --run_name')
+    flags.model(add)
     add('--out', required=True, metavar='PATH', default=argparse.SUPPRESS, help='the folder to make')
     add('--format', choices=list(FORMATS), help='what it is for; default: a model folder of ours')
     add('--precision', choices=sorted({one for each in FORMATS.values() for one in each}),
@@ -39,9 +38,8 @@ def parse_arguments():
     add('--me', metavar='NAME', help='who the user is in a chat; default: as chatter.py has it')
     add('--as', dest='answerer', metavar='NAME', help='who answers; default: as chatter.py has it')
     add('--overwrite', action='store_true', help='write into --out even when something is there')
-    add('--models_dir', default='models', metavar='PATH', help='the folder of the models')
-    add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
-    add('--verbose', action='store_true', help="show TensorFlow's own messages")
+    flags.folders(add)
+    flags.verbose(add)
     return parser.parse_args()
 
 

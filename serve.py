@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 
-from src import console, files, generators
+from src import console, files, flags, generators
 from src.console import UsageError, UserError
 
 
@@ -28,20 +28,13 @@ def port(text):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=console.HelpFormatter)
     add = parser.add_argument_group('who answers').add_argument
-    add('--run_name', metavar='NAME', help='a run of train.py, in checkpoint/')
-    add('--model_name', default='124M', metavar='NAME', help='a model, in models/, or a folder; not used with --run_name')
-    add('--me', metavar='NAME', help='who asks; default: the most talkative other person in the training data, or You')
-    add('--as', dest='answerer', metavar='NAME',
-        help='who answers; default: who was learnt (train.py --learn_from), the most talkative in the training data, or Friend')
-    add('--style', metavar='STYLE', help='how turns are written: name, timestamp, said, dialogpt, tokens, s; default: as in the training data, or name')
-    add('--models_dir', default='models', metavar='PATH', help='the folder of the models')
-    add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
+    flags.model(add)
+    flags.people(add, 'asks')
+    flags.folders(add)
 
     add = parser.add_argument_group('how it answers, where a request does not say').add_argument
-    add('--temperature', type=console.nonnegative_float, default=0.95, metavar='T', help='below 1: more predictable, above: wilder; 0: always the likeliest')
-    add('--top_k', type=console.count, default=40, metavar='K', help='draw from the K likeliest tokens; 0: off')
-    add('--top_p', type=console.fraction, default=0.9, metavar='P', help='draw from the likeliest tokens that reach this probability; 0: off')
-    add('--precision', choices=generators.PRECISIONS, default='auto', help=generators.PRECISION_HELP)
+    flags.drawing(add)
+    flags.precision(add)
 
     add = parser.add_argument_group('where, and for whom').add_argument
     add('--host', default='127.0.0.1', metavar='ADDRESS', help='where to listen; another than this machine itself needs a token')
@@ -84,7 +77,7 @@ def serve(args):
         raise UsageError(f'--host {args.host} lets other machines in: give --token too, or SERVE_TOKEN in the environment.')
     if args.token is not None and not (args.token.isascii() and args.token.isprintable() and args.token.strip() == args.token != ''):
         raise UsageError('--token must be one word or more of plain letters, digits and signs.')
-    from src import api, chat, folders, scheduler
+    from src import api, chat, scheduler
     with listener(args.host, args.port) as bound:
         place = files.find_model(args.model_name, args.models_dir, args.run_name, args.checkpoint_dir)
         generator, weights = generators.open_generator(place, args.models_dir, args.precision, args.verbose)
@@ -95,10 +88,10 @@ def serve(args):
         if most > n_ctx // 2:
             raise UsageError(f'--max_tokens {most} leaves no room for the conversation: this model sees {n_ctx} tokens, so at most {n_ctx // 2}.')
         session.length = min(session.length, most)
-        known = folders.read_dialogue(files.folder_of(place)) or {}
         people = session.people if session.style.speakers is None else []
-        served = server.Served(args.run_name or os.path.basename(os.path.normpath(files.folder_of(place))), session, people or [session.answerer, session.me],
-                               known.get('last_time'), api.Limits(n_ctx, generator.hparams.n_vocab, most, args.batch_size))
+        name = args.run_name or os.path.basename(os.path.normpath(files.folder_of(place)))
+        served = server.Served(name, session, people or [session.answerer, session.me],
+                               api.Limits(n_ctx, generator.hparams.n_vocab, most, args.batch_size))
         engine = scheduler.Scheduler(generator, args.batch_size, args.queue)
         app = server.make_app(served, engine, token=args.token, timeout=args.timeout, max_body=args.max_body, cors_origin=args.cors_origin)
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn stops in good order, and then raises them once more

@@ -587,8 +587,8 @@ def main():
     if args.val_dataset:
         files.expand(args.val_dataset)
     run = Run(args, workers.from_flags(args.workers, args.worker_index))
-    if args.memory_saving_gradients or args.precision in ('auto', 'float32'):       # gives memory back; in half precision its time shows
-        os.environ.setdefault('TF_ONEDNN_USE_SYSTEM_ALLOCATOR', 'true')
+    if args.memory_saving_gradients or args.precision in ('auto', 'float32'):       # in half precision its time shows
+        console.spare_pool()
     if run.workers is None:
         console.import_tensorflow(args.verbose)
         return train(run)

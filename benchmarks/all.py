@@ -25,7 +25,7 @@ TABLES = {                                              # name: (what it shows, 
     'serve': ('Many at once', ['serve.py']),
     'train': ('A training step of 124M', ['train.py', '--only', '124M, 1 x 1024', '--peer_python', '{peer}']),
     'small': ('A training step of a small model', ['train.py', '--only', 'small', '--peer_python', '{peer}']),
-    'large': ('A training step of 355M and above', ['train.py', '--large', '--rounds', '1', '--steps', '2']),
+    'large': ('What a training step takes', ['train.py', '--large', '--rounds', '1', '--steps', '2']),
     'imports': ('A million messages', ['imports.py', '--runs', '1', '--peer', '{peer}'])}
 
 

@@ -75,6 +75,9 @@ def validation(run):
 
 def ours(run):
     from src import console
+    console.tune_malloc()                               # as train.py
+    if run['recompute'] or run['precision'] == 'float32':
+        console.spare_pool()
     tf = console.import_tensorflow()
     from src import dataset, lora, model, trainer
     hparams, (batch, sequence) = model.HParams(**run['hparams']), run['batch']

@@ -7,7 +7,7 @@ Beside ours: transformers' GPT2LMHeadModel; PyTorch alone, with its fused attent
 train the same sizes on random tokens, every weight, with Adam, without dropout, on all cores; bfloat16 means autocast in PyTorch and mixed
 precision in Keras. Each run is a process of its own, the contenders take turns, and the medians of the rounds are shown: machines differ and
 change from hour to hour, so only what stands side by side compares. --peer_python names a Python that has the others (pip install torch
-transformers keras-hub); who is not there is left out. --large: steps of 355M, 774M and 1558M, ours alone, that must fit 24 GB.
+transformers keras-hub); who is not there is left out. --large: steps of 124M to 1558M, ours alone, that must fit 24 GB.
 
 The share: operations of the model's matrix products, counted as a causal model needs them, per second of a step, of what the same library
 reaches in the same process on the layers' products alone.
@@ -33,7 +33,8 @@ SIZES = {
 }
 ROWS = [(size, batch, precision) for size, batch in (('124M', (1, 1024)), ('124M', (4, 256)), ('355M', (1, 1024)), ('small', (12, 256)))
         for precision in ('float32', 'bfloat16')]
-LARGE = [('355M', {'optimizer': 'adam'}), ('774M', {'optimizer': 'adafactor'}), ('1558M', {'optimizer': 'adam', 'lora_rank': 8})]
+LARGE = [('124M', {}), ('124M', {'recompute': True}), ('355M', {}), ('355M', {'recompute': True}), ('774M', {'optimizer': 'adafactor'}),
+         ('1558M', {'lora_rank': 8})]
 
 
 def operations(hparams, batch):
@@ -64,14 +65,14 @@ def main():
     parser.add_argument('--rounds', type=console.positive_int, default=3, metavar='N', help='processes of each contender, whose median is shown')
     parser.add_argument('--steps', type=console.positive_int, default=5, metavar='N', help='steps of each process, whose median counts')
     parser.add_argument('--peer_python', metavar='PYTHON', default=sys.executable, help='a Python that has the others; default: this one')
-    parser.add_argument('--large', action='store_true', help='ours alone, 355M to 1558M')
+    parser.add_argument('--large', action='store_true', help='ours alone, what fits')
     args = parser.parse_args()
     if args.large:
         print(f'{"1 x 1024 tokens, float32":28}{"s a step":>10}{"peak GB":>10}')
         for size, how in LARGE:
             run = how | {'hparams': SIZES[size], 'batch': (1, 1024), 'steps': WARM_UP + args.steps}
             results = [result for _, _, result in take_turns(['ours'], args.rounds, run, sys.executable)]
-            print(f'{", ".join([size, *map(str, how.values())]):28}{median(results, step_seconds):10.1f}{median(results, lambda result: result["peak"]):10.2f}', flush=True)
+            print(f'{", ".join([size, *(f"{key} {value}" for key, value in how.items())]):28}{median(results, step_seconds):10.1f}{median(results, lambda result: result["peak"]):10.2f}', flush=True)
         return
     print(f'{"":41}{"tokens/s":>10}{"x transformers":>16}{"products,":>12}{"share":>9}{"peak GB":>10}{"a batch, ms:":>18}\n'
           f'{"":67}{"GFLOP/s":>12}{"drawn / waited for":>37}')

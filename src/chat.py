@@ -172,10 +172,16 @@ class ChatSession:
         self.recalled = []                              # turns that are seen again, in front of the others
         self._known = {}                                # (seat, text, time) of a turn -> its ids
         self._stops = style.stop_ids(enc)
+        self._last_time = last_time
         self._start = int(time.time() * 1000) if last_time is None else last_time + DAY
         self._seed, self._made = [abs(int(s)) for s in np.ravel(fresh_seed() if seed is None else seed)], 0
         self._random = np.random.default_rng(self._seed)                 # of who speaks, where the model does not say
         self._batch = None
+
+    def anew(self, **options):
+        """An empty conversation with the same model and people, in the same style; options: what else than the defaults, as for ChatSession."""
+        same = {'me': self.me, 'answerer': self.answerer, 'people': self.people, 'last_time': self._last_time}
+        return ChatSession(self.generator, self.enc, self.style, **same | options)
 
     # ---- what is said
 
@@ -243,6 +249,20 @@ class ChatSession:
         if self.kept is not None:                       # first, as always: where that fails, nothing has changed
             self.kept.replace(i, text)
         self.turns[i] = self.turns[i]._replace(text=text)
+
+    def rate(self, i, rating):
+        """turns[i] is as replies should be (1), or not (-1), to be learnt from. Raises UserError where the conversation is not kept."""
+        self._keeper().rate(i, rating)
+
+    def fix(self, i, text):
+        """Give turns[i] the words that it should have had, to be learnt from. Raises UserError where the conversation is not kept."""
+        self._keeper().fix(i, text)
+        self.turns[i] = self.turns[i]._replace(text=text)
+
+    def _keeper(self):
+        if self.kept is None:
+            raise UserError('this chat is not kept, so nothing can be learnt from it: start it with --memory PATH.')
+        return self.kept
 
     def next_speaker(self, people=None):
         """Who speaks next, as the model has it: a name, or '' where it ends the conversation.

@@ -363,22 +363,14 @@ def bad(talk, rest):
 def fix(talk, rest):
     """what the newest reply, or turn N, should have been: learn from that"""
     i, text = numbered(talk, rest, False, '/fix takes what the newest reply should have been, or the number of a turn and its words.')
-    kept(talk).fix(i, text)
-    talk.session.turns[i] = talk.session.turns[i]._replace(text=text)
+    talk.session.fix(i, text)
     talk.screen.turn(talk.session.turns[i], f'{i + 1:3}  ')
 
 
 def rate(talk, rest, value):
     i = turn_number(talk, rest) if rest else last(talk, False, 'to rate')
-    kept(talk).rate(i, value)
+    talk.session.rate(i, value)
     talk.screen.note(f'turn {i + 1} is {"good" if value > 0 else "bad"}: python import_chats.py --from_memory makes a corpus of it')
-
-
-def kept(talk):
-    """Where this conversation is kept."""
-    if talk.session.kept is None:
-        raise UserError('this chat is not kept, so nothing can be learnt from it: start it with --memory PATH.')
-    return talk.session.kept
 
 
 # ---- who speaks

@@ -6,8 +6,6 @@ from . import console, folders, lite
 from .console import UsageError
 
 PRECISIONS = ('auto', 'int8', 'bfloat16', 'float32')    # of the weights
-PRECISION_HELP = ('of the weights; auto: int8 on a CPU, which is three times as fast and as good within a percent; '
-                  'on a GPU bfloat16 where it computes in that, else float32')
 GPUS = ('/dev/nvidiactl', '/dev/kfd')                   # where Linux shows NVIDIA's and AMD's
 
 

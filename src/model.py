@@ -324,7 +324,7 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
     """Token ids to the last layer norm's output: model without the logits.
 
     dtype: of the activations. ops: what the layers are made of.
-    wrap: what each layer's function is wrapped in (tf.recompute_grad, for training in little memory).
+    wrap: makes of a layer, a function of (h, its weights, mask, place), what stands for it (fused.layers_again, for training in little memory).
     Returns (h [batch, sequence, n_embd], present) with `present` as in model; None under `wrap`, which has no cache.
     """
     ops, sequence = ops.of(hparams), tf.shape(X)[1]
@@ -343,6 +343,7 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
         ops = ops._replace(look=lambda q, past, layer, mask, drop: look_back(q, past, layer, positions, hparams.window(layer)))
 
     presents = []
+    alone = wrap and wrap(lambda x, p, mask, place: block(x, p, remember=lambda k, v: (k, v), mask=mask, hparams=hparams, ops=ops, place=place))
     for layer in range(hparams.n_layer):
 
         def remember(k, v):                             # [batch, head, sequence, features], twice
@@ -359,7 +360,7 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
         if wrap is None:
             h = block(h, params[f'h{layer}'], remember=remember, mask=mask, hparams=hparams, ops=ops, place=3 * layer)
         else:
-            h = wrap(lambda x, layer=layer, mask=mask: block(x, params[f'h{layer}'], remember=lambda k, v: (k, v), mask=mask, hparams=hparams, ops=ops, place=3 * layer))(h)
+            h = alone(h, params[f'h{layer}'], mask, tf.constant(3 * layer, tf.int64))
 
     present = past if past_length is not None else tf.stack(presents, axis=1) if presents else None
     return ops.norm(h, params['ln_f']), present

@@ -58,7 +58,6 @@ class Served:
     name: str
     session: Any                                        # chat.ChatSession: its people, style, settings and length are those of every request
     people: list                                        # who may speak
-    last_time: int | None                               # of the newest message in the training data
     limits: api.Limits
 
 
@@ -148,8 +147,7 @@ def chat_job(body, served):
     names = {'user': model.me, 'assistant': model.answerer}
     persona = '\n'.join(words_of(message) for message in asked['messages'] if message['role'] not in names)
     try:
-        session = chat.ChatSession(model.generator, model.enc, model.style, me=model.me, answerer=model.answerer, length=length, last_time=served.last_time,
-                                   persona=persona, **drawn['settings']._asdict())
+        session = model.anew(length=length, persona=persona, **drawn['settings']._asdict())
         turns = [message for message in asked['messages'] if message['role'] in names]
         for turn in turns[-served.limits.n_ctx:]:       # no more fit: each has a token at least
             own = turn.get('name') if model.style.speakers is None else None

@@ -16,7 +16,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from . import fused, lora, model
+from . import console, fused, lora, model
 from .console import UsageError, UserError
 
 
@@ -155,7 +155,7 @@ class Replica:
         ops = model.Ops(drop=drop)                      # a small model's activations are not worth the operations that save them
         if self.fuse or self.xla or self.recompute:
             ops = fused.training_ops(blocks=self._look_blocks, fuse=self.fuse, order='xla' if self.xla else 'graph', keep=self.recompute, drop=drop)
-        again = tf.recompute_grad if self.xla else fused.recomputed
+        again = fused.layers_again_xla if self.xla else fused.layers_again
         h, _ = model.hidden(self.hparams, self.params, X, dtype=self.precision, ops=ops, wrap=again if self.recompute else None)
         return tf.reshape(h, [-1, self.hparams.n_embd])
 
@@ -166,7 +166,7 @@ class Replica:
 
     def _drop(self, x, place, part=0):
         """Dropout (Srivastava et al. 2014) whose random numbers follow from seed, batch and place: computed again, they are the same."""
-        seed = tf.stack([tf.constant(self._seed + 1000003 * place, tf.int64), 65536 * self.drawn + part])
+        seed = tf.stack([self._seed + 1000003 * tf.cast(place, tf.int64), 65536 * self.drawn + part])
         kept = tf.random.stateless_uniform(tf.shape(x), seed) >= self._dropout
         return tf.where(kept, x / tf.cast(1 - self._dropout, x.dtype), tf.zeros([], x.dtype))
 
@@ -240,6 +240,8 @@ class Trainer:
         self.hparams, self.params, self.accumulate, self.recompute = hparams, params, accumulate, recompute
         self.optimizer_name, self._scheduled = optimizer, not isinstance(learning_rate, (int, float))
         self.strategy = strategy
+        if recompute:
+            console.free_at_once()
         devices = strategy.extended.worker_devices if strategy else [params['wte'].device]
         self.n_replicas, self._first = strategy.num_replicas_in_sync if strategy else 1, index * len(devices)
         make, _, decay = OPTIMIZERS[optimizer]

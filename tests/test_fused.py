@@ -71,7 +71,7 @@ def test_a_layer_of_training_is_a_layer(fuse, keep):
         return [h, *map(tf.convert_to_tensor, tape.gradient(total, variables, unconnected_gradients='zero'))]
 
     ops = fused.training_ops(blocks=2, fuse=fuse, keep=keep)
-    trained = tf.function(lambda: run(ops=ops, wrap=fused.recomputed if keep else None), autograph=False)
+    trained = tf.function(lambda: run(ops=ops, wrap=fused.layers_again if keep else None), autograph=False)
     assert_same(trained(), run(), 2e-3)
 
 

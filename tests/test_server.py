@@ -84,7 +84,7 @@ def slow(runs):
     """A server of two places in this process, at fifty steps a second at most: .port, .engine, .generator."""
     place = os.path.join(runs, 'r')
     generator = Slow(generators.open_generator(place)[0])
-    served = server.Served('r', chat.open_session(place, generator), ['Mara', 'Theo'], None, api.Limits(128, 2048, 64, 2))
+    served = server.Served('r', chat.open_session(place, generator), ['Mara', 'Theo'], api.Limits(128, 2048, 64, 2))
     engine = scheduler.Scheduler(generator, 2, 2)
     with socket.create_server(('127.0.0.1', 0)) as bound:
         app = server.make_app(served, engine, token='secret', timeout=30, max_body=2000, cors_origin=['https://friends.example'])
@@ -498,7 +498,7 @@ def test_a_reader_that_takes_nothing_holds_nobody(runs, monkeypatch):
     """Its text is made to the end and its place is free, though nothing of it can be sent; another's text comes meanwhile; then it is given up."""
     place = os.path.join(runs, 'r')
     session = chat.open_session(place, generators.open_generator(place)[0])
-    served = server.Served('r', session, ['Mara', 'Theo'], None, api.Limits(128, 2048, 64, 1))
+    served = server.Served('r', session, ['Mara', 'Theo'], api.Limits(128, 2048, 64, 1))
 
     async def drive():
         engine = scheduler.Scheduler(session.generator, 1, 1)
