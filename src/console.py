@@ -54,6 +54,12 @@ def spare_pool():
     os.environ.setdefault('TF_ONEDNN_USE_SYSTEM_ALLOCATOR', 'true')
 
 
+def trim_malloc():
+    """Give back to the system what malloc keeps of what was freed."""
+    with contextlib.suppress(AttributeError, TypeError):                            # no glibc here
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def free_at_once():
     """From now on malloc gives blocks from 1 MB on back to the system as soon as they are free: less memory, a tenth more time."""
     with contextlib.suppress(AttributeError, TypeError):                            # no glibc here

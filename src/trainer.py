@@ -338,6 +338,8 @@ class Trainer:
         except tf.errors.ResourceExhaustedError:
             raise UserError('the memory of the device is full: --memory_saving_gradients, a smaller --batch_size (with --accumulate_gradients) '
                             'or a shorter --seq_len need less; the checkpoints are as they were.') from None
+        if not self.positions:
+            console.trim_malloc()                       # what compiling has left
         self.positions, self.stopped = sum(X.size for X, *_ in drawn), bool(stop)
         self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
         self.skipped += not finite
