@@ -12,6 +12,7 @@ float16 are the activations' and the matrix products', float16 with Keras's loss
 import json
 import math
 import time
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -156,7 +157,7 @@ class Replica:
         if self.fuse or self.xla or self.recompute:
             ops = fused.training_ops(blocks=self._look_blocks, fuse=self.fuse, order='xla' if self.xla else 'graph', keep=self.recompute, drop=drop)
         again = fused.layers_again_xla if self.xla else fused.layers_again
-        h, _ = model.hidden(self.hparams, self.params, X, dtype=self.precision, ops=ops, wrap=again if self.recompute else None)
+        h, _ = model.hidden(self.hparams, self.params, X, dtype=self.precision, ops=ops, wrap=partial(again, trained=self.variables) if self.recompute else None)
         return tf.reshape(h, [-1, self.hparams.n_embd])
 
     def losses(self, X, labels):

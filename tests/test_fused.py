@@ -1,4 +1,6 @@
 """The pieces of the training step against the plain ones: the same numbers, the same gradients."""
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -71,8 +73,24 @@ def test_a_layer_of_training_is_a_layer(fuse, keep):
         return [h, *map(tf.convert_to_tensor, tape.gradient(total, variables, unconnected_gradients='zero'))]
 
     ops = fused.training_ops(blocks=2, fuse=fuse, keep=keep)
-    trained = tf.function(lambda: run(ops=ops, wrap=fused.layers_again if keep else None), autograph=False)
+    trained = tf.function(lambda: run(ops=ops, wrap=partial(fused.layers_again, trained=variables) if keep else None), autograph=False)
     assert_same(trained(), run(), 2e-3)
+
+
+def test_layers_that_run_again_give_gradients_of_what_learns_and_of_nothing_else():
+    params, X = rough_params(SMALL), DRAW.integers(61, size=[3, 16])
+    flat = model.flat(params)
+    learns = [value for name, value in flat.items() if name.startswith('h1/attn')]
+
+    def run(**options):
+        with tf.GradientTape(persistent=True) as tape:
+            total = tf.reduce_sum(tf.square(model.hidden(SMALL, params, X, **options)[0]))
+        return tape.gradient(total, learns), tape.gradient(total, [flat['h0/mlp/c_fc/w'], flat['h1/mlp/c_fc/w']])
+
+    again = tf.function(lambda: run(ops=fused.training_ops(keep=True), wrap=partial(fused.layers_again, trained=learns)), autograph=False)
+    found, none = again()
+    assert_same(found, run()[0], 2e-3)
+    assert none == [None, None]
 
 
 # ---- the loss
