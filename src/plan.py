@@ -39,9 +39,9 @@ class Plan:
         return self.flops() / (flops * 0.75)
 
     def bytes(self):
-        """Estimated peak memory: there are two, while the loss is computed and while the weights are updated. The factors are fitted to 34
+        """Estimated peak memory: there are two, while the loss is computed and while the weights are updated. The factors are fitted to
         measured peaks on a CPU (3 to 48 layers, 64 to 4096 tokens, all optimizers and precisions, with and without recomputation, LoRA,
-        frozen layers), from which they are 12 % off at most, 5 % in the mean."""
+        frozen layers), from which they are 12 % off at most."""
         hparams, tokens, size = self.hparams, self.batch_size * self.seq_len, PRECISIONS[self.precision].size
         weights = 4 * n_params(hparams)
         if size == 2:                                   # a second copy of them, and of frozen ones a third for the way back
@@ -54,7 +54,7 @@ class Plan:
         blocks = max(1, round(tokens * hparams.n_vocab * size / fused.LOGITS))
         logits = (size + 4) * tokens / blocks * hparams.n_vocab
         loss = activations + 2.44 * wte + 1.66 * logits
-        update = 1.46 * 4 * self.n_trained + 2.46 * wte * (self.optimizer not in ('adam', 'sgd'))      # the others are Keras's, in many operations
+        update = (1.06 if self.recompute else 1.46) * 4 * self.n_trained + 2.46 * wte * (self.optimizer not in ('adam', 'sgd'))      # the others are Keras's, in many operations
         return 0.773e9 + 5e6 * hparams.n_layer + weights + kept + inputs + scores + max(loss, update)  # TensorFlow itself, its graph
 
     def fitting(self, there):

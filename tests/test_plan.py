@@ -21,10 +21,12 @@ def test_operations_of_124M():
 
 
 @pytest.mark.parametrize('changes, measured', [
-    ({}, 3.33), ({'recompute': True}, 3.17), ({'precision': 'bfloat16'}, 3.53), ({'batch_size': 4}, 5.06), ({'batch_size': 4, 'seq_len': 256}, 3.32),
+    ({}, 3.31), ({'recompute': True}, 2.93), ({'recompute': True, 'precision': 'bfloat16'}, 2.91), ({'recompute': True, 'optimizer': 'adafactor'}, 2.13),
+    ({'recompute': True, 'batch_size': 4}, 3.20), ({'recompute': True, 'n_trained': 1_179_648, 'learns_wte': False}, 1.53), ({'precision': 'bfloat16'}, 3.53), ({'batch_size': 4}, 5.06), ({'batch_size': 4, 'seq_len': 256}, 3.32),
     ({'n_trained': 1_179_648, 'learns_wte': False}, 2.13),
-    ({'hparams': HParams(n_embd=1024, n_head=16, n_layer=24), 'n_trained': 354_823_168}, 7.60),
-    ({'hparams': HParams(n_embd=1280, n_head=20, n_layer=36), 'n_trained': 774_030_080, 'optimizer': 'adafactor'}, 9.22)])
+    ({'hparams': HParams(n_embd=1024, n_head=16, n_layer=24), 'n_trained': 354_823_168}, 7.52),
+    ({'recompute': True, 'hparams': HParams(n_embd=1024, n_head=16, n_layer=24), 'n_trained': 354_823_168}, 6.74),
+    ({'hparams': HParams(n_embd=1280, n_head=20, n_layer=36), 'n_trained': 774_030_080, 'optimizer': 'adafactor'}, 9.04)])
 def test_estimates_are_within_15_percent_of_peaks_that_were_measured(changes, measured):
     assert replace(GPT2, **changes).bytes() / 1e9 == pytest.approx(measured, rel=0.15)
 
@@ -58,7 +60,7 @@ def test_the_mildest_change_that_fits():
     assert sixteen.fitting(12e9) == sixteen
     assert sixteen.flags(sixteen.fitting(5e9)) == {'memory_saving_gradients': True}
     assert sixteen.flags(sixteen.fitting(4e9)) == {'memory_saving_gradients': True, 'batch_size': 4, 'accumulate_gradients': 4}
-    assert sixteen.flags(sixteen.fitting(3.5e9))['optimizer'] == 'adafactor'
+    assert sixteen.flags(sixteen.fitting(2.7e9))['optimizer'] == 'adafactor'
     assert sixteen.fitting(2e9) is None
     for there in (5e9, 4e9, 3.5e9, 3e9):
         found = sixteen.fitting(there)
