@@ -13,7 +13,7 @@ from tokenizers import ByteLevelBPETokenizer
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, root)
 from src import dialogue, files, readers                            # noqa: E402
-from src.encoder import END_OF_TEXT, bytes_to_unicode               # noqa: E402
+from src.encoder import END_OF_TEXT, bytes_to_unicode, write_merges # noqa: E402
 
 N_VOCAB = 2048
 
@@ -30,8 +30,7 @@ def main():
     folder = os.path.join(root, 'models', 'demo')
     with files.whole(os.path.join(folder, 'encoder.json'), 'w', encoding='utf-8') as file:
         json.dump({token: i for i, token in enumerate(tokens)}, file)
-    with files.whole(os.path.join(folder, 'vocab.bpe'), 'w', encoding='utf-8', newline='\n') as file:
-        file.write('#version: 0.2\n' + ''.join(f'{left} {right}\n' for left, right in merges))
+    write_merges(os.path.join(folder, 'vocab.bpe'), (f'{left} {right}' for left, right in merges))
 
 
 if __name__ == '__main__':

@@ -23,18 +23,17 @@ import regex
 
 from .console import UsageError, UserError
 from .dialogue import Conversation, Turn
+from .readers.times import iso_time
 
 HOUR = 3600 * 1000                                      # milliseconds
 
 
 def milliseconds(text):
     """A date (2024-05-31) or a time (2024-05-31T18:30, 2024-05-31T18:30+02:00; UTC where it has no zone) -> milliseconds since 1970."""
-    try:
-        when = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f'{text!r} is no date: write 2024-05-31, or 2024-05-31T18:30.') from None
-    when = when if when.tzinfo else when.replace(tzinfo=datetime.timezone.utc)
-    return round(when.timestamp() * 1000)
+    for time in map(iso_time, (text, f'{text}T00:00')):
+        if time is not None:
+            return time
+    raise UsageError(f'{text!r} is no date: write 2024-05-31, or 2024-05-31T18:30.')
 
 
 def date(time):

@@ -151,8 +151,7 @@ def get_encoder(model_name, models_dir='models'):
     try:
         with open(paths[0], encoding='utf-8') as file:
             encoder = json.load(file)
-        with open(paths[1], encoding='utf-8') as file:
-            merges = [tuple(line.split(' ')) for line in file.read().split('\n') if line and not line.startswith('#version')]
+        merges = [tuple(merge.split(' ')) for merge in read_merges(paths[1])]
         if not all(len(merge) == 2 for merge in merges) or not all(isinstance(i, int) for i in encoder.values()):
             raise ValueError
     except (ValueError, AttributeError):
@@ -160,7 +159,13 @@ def get_encoder(model_name, models_dir='models'):
     return Encoder(encoder, merges, name=os.path.basename(folder))
 
 
+def read_merges(path, errors='strict'):
+    """What write_merges wrote, a list. errors: as open has it, of what is no UTF-8."""
+    with open(path, encoding='utf-8', errors=errors) as file:
+        return [line for line in file.read().split('\n') if line and not line.startswith('#version')]
+
+
 def write_merges(path, merges):
     """merges, 'left right' each, best first -> a file as GPT-2's vocab.bpe, which others call merges.txt."""
-    with files.whole(path, 'w', encoding='utf-8') as file:
+    with files.whole(path, 'w', encoding='utf-8', newline='\n') as file:
         file.write('#version: 0.2\n' + ''.join(merge + '\n' for merge in merges))

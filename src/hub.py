@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from . import checkpoint, files, folders, model, tensors
 from .console import UsageError, UserError
-from .encoder import END_OF_TEXT, Encoder, bytes_to_unicode, write_merges
+from .encoder import END_OF_TEXT, Encoder, bytes_to_unicode, read_merges, write_merges
 from .fetch import alone, amount, reason
 
 WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5')     # the first there is
@@ -202,8 +202,7 @@ def vocabulary_of(folder, config, there):
         tokens, merges = from_tokenizer(read_json(folder, 'tokenizer.json'))
     elif {'vocab.json', 'merges.txt'} <= {*there}:
         tokens = read_json(folder, 'vocab.json') | (read_json(folder, 'added_tokens.json') if 'added_tokens.json' in there else {})
-        with open(os.path.join(folder, 'merges.txt'), encoding='utf-8', errors='replace') as file:
-            merges = [tuple(line.split(' ')) for line in file.read().split('\n') if line and not line.startswith('#version')]
+        merges = [tuple(merge.split(' ')) for merge in read_merges(os.path.join(folder, 'merges.txt'), errors='replace')]
     else:
         kind = 'sentencepiece' if any(name.endswith('.model') for name in there) else 'WordPiece' if 'vocab.txt' in there else 'none'
         raise UserError(f"its tokenizer is {kind}; read is GPT-2's kind, byte-level BPE, in tokenizer.json, or vocab.json and merges.txt"

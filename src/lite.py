@@ -38,7 +38,8 @@ from .settings import Settings
 FORMAT = 2                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
 ROWS = 128                                              # positions in one pass: more are hardly faster and take more memory
-REACH = 64                                              # positions by which attention of single rows looks further
+REACH = 64                                              # positions by which attention of single rows looks further; behind so many, BLAS's kernels
+                                                        # make the same sums whether zeros follow or not
 WASTE = 256                                             # positions read in vain that cost what looking once more would: rows look together up to that
 ALONE = 4                                               # rows from which on two threads look
 
@@ -364,7 +365,7 @@ class Engine:
     def _look(self, qkv, values, rows, lengths, shares):
         """The same of one new position in each of several rows, behind their first `lengths`: qkv [rows, 3 * n_embd], values [2, row, head, n_ctx,
         features] -> [rows, n_embd]. In NumPy, for LiteRT would first copy keys and values, which takes longer than all the rest. All sums are
-        BLAS's, to whom zeros at the end make no difference, not in the last digit."""
+        BLAS's (see REACH): how far the others look changes no digit."""
         qkv = qkv.reshape(len(rows), 3, self.hparams.n_head, -1)
         values[0][rows, :, lengths], values[1][rows, :, lengths] = qkv[:, 1], qkv[:, 2]
         q, y = qkv[:, 0, :, None] * self._scale, np.empty_like(qkv[:, 0])                            # [rows, head, 1, features], [rows, head, features]

@@ -21,7 +21,7 @@ from typing import Any, Callable, NamedTuple
 
 from .. import chat, files
 from ..console import UsageError, UserError
-from ..encoder import Encoder, get_encoder
+from ..encoder import Encoder, get_encoder, read_merges
 from ..folders import read_dialogue
 
 FORMATS = {                                             # and the precisions of the weights, the usual one first
@@ -47,8 +47,7 @@ def source(place, hparams, params, *, me=None, answerer=None):
     enc = get_encoder(folder)
     with open(os.path.join(folder, 'encoder.json'), encoding='utf-8') as file:
         tokens = json.load(file)
-    with open(os.path.join(folder, 'vocab.bpe'), encoding='utf-8') as file:
-        merges = [line for line in file.read().split('\n') if line and not line.startswith('#version')]
+    merges = read_merges(os.path.join(folder, 'vocab.bpe'))
     session = None
     if read_dialogue(folder) or me or answerer:
         session = chat.open_session(place, SimpleNamespace(hparams=hparams), me=me, answerer=answerer)
