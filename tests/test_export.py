@@ -1,4 +1,5 @@
-"""Each format as its own consumer reads it: the package's reader or interpreter here; transformers, llama.cpp and PEFT in the Python that PEER_PYTHON names."""
+"""Each format as its own consumer reads it: the package's reader or interpreter here; transformers, llama.cpp and PEFT in the Python that PEER_PYTHON names,
+vLLM in that of VLLM_PYTHON."""
 import io
 import json
 import os
@@ -14,12 +15,12 @@ from conftest import ROOT, run_script
 from reference import Reference, rough_params
 
 import export_model
-from src import chat, checkpoint, dialogue, formats, lora, model, tensors
+from src import chat, checkpoint, dialogue, formats, hub, lora, model, tensors
 from src.console import UserError
 from src.encoder import get_encoder
 from src.formats import frame, peft
 
-PEER = os.environ.get('PEER_PYTHON')
+PEER, VLLM = os.environ.get('PEER_PYTHON'), os.environ.get('VLLM_PYTHON')
 TEXTS = ['hi Théo', "don't  \n\n 12 😀\u200d", '   ', 'Mara: a\r\n b\t', '<|endoftext|', 'x' * 50]
 SAID = [('Theo', 'hi\nyou'), ('Mara', 'a <|endoftext|> and <\\|endoftext|> or <sp1> <\\\\</s> <eos>'), ('Theo', '\\r \\\\\r r \\'), ('Mara', 'C:\\road "x"'), ('Theo', ' : ')]
 
@@ -27,7 +28,7 @@ SAID = [('Theo', 'hi\nyou'), ('Mara', 'a <|endoftext|> and <\\|endoftext|> or <s
 @pytest.fixture(scope='module')
 def here(demo_models, tmp_path_factory):
     """A folder with `run`, a small model of rough weights whose people are Theo and Mara; `lora`, adapters of it; `typed`, a model with token types;
-    `other`, one that differs from GPT-2 in what HParams know."""
+    `other`, one that differs from GPT-2 in what HParams know; `neo`, one with windows as GPT-Neo has them."""
     folder = tmp_path_factory.mktemp('here')
     hparams = model.HParams(n_vocab=2050, n_ctx=96, n_embd=32, n_head=4, n_layer=2)
     params = rough_params(hparams, scale=0.2)
@@ -38,7 +39,8 @@ def here(demo_models, tmp_path_factory):
     tokens = get_encoder(os.path.join(demo_models, 'tiny')).extended(dialogue.STYLES['tokens'].special_tokens).special_tokens
     typed = model.HParams(**vars(hparams) | {'n_vocab': 2052, 'type_tokens': (tokens['<sp1>'], tokens['<sp2>'])})
     other = model.HParams(**vars(hparams) | {'n_inner': 96, 'activation_function': 'relu', 'layer_norm_epsilon': 1e-3, 'tie_word_embeddings': False})
-    for name, hparams, weights in (('other', other, rough_params(other, scale=0.2)), ('run', hparams, params), ('lora', hparams, adapted), ('typed', typed, rough_params(typed, scale=0.2))):
+    neo = model.HParams(**vars(hparams) | {'windows': (8, 0)})
+    for name, hparams, weights in (('other', other, rough_params(other, scale=0.2)), ('neo', neo, rough_params(neo, scale=0.2)), ('run', hparams, params), ('lora', hparams, adapted), ('typed', typed, rough_params(typed, scale=0.2))):
         run = str(folder / name)
         base = checkpoint.hold_base(run, str(folder / 'run' / 'model.ckpt')) if name == 'lora' else None
         checkpoint.copy_vocabulary(os.path.join(demo_models, 'tiny'), run, tokens if name == 'typed' else None)
@@ -169,6 +171,30 @@ def test_hf_holds_every_weight_and_says_how_one_talks(here):
     assert [other[key] for key in ('n_inner', 'activation_function', 'layer_norm_epsilon', 'tie_word_embeddings')] == [96, 'relu', 1e-3, False]
     assert sorted(os.listdir(out)) == ['config.json', 'generation_config.json', 'merges.txt', 'model.safetensors', 'special_tokens_map.json',
                                        'tokenizer.json', 'tokenizer_config.json', 'vocab.json']
+
+
+@pytest.mark.parametrize('change', ['rough', 'sums to 0', 'no biases'])
+def test_a_model_with_windows_becomes_a_gpt_neo_which_has_no_biases_of_queries(here, tmp_path, change):
+    hparams, params = checkpoint.load(str(here / 'neo'))
+    for h in ('h0', 'h1'):
+        norm, attn = params[h]['ln_1'], params[h]['attn']
+        if change == 'sums to 0':
+            norm['b'].assign_sub(norm['g'] * tf.reduce_mean(norm['b'] / norm['g']))
+        elif change == 'no biases':
+            attn['c_attn']['b'].assign(tf.zeros_like(attn['c_attn']['b']))
+    formats.write('hf', str(tmp_path / 'out'), formats.source(str(here / 'neo'), hparams, params))
+    config, read = json.loads((tmp_path / 'out' / 'config.json').read_text()), tensors.read(str(tmp_path / 'out' / 'model.safetensors'))
+    assert config['model_type'] == 'gpt_neo' and config['attention_types'] == [[['local', 'global'], 1]] and config['window_size'] == 8
+    assert 'transformer.h.0.attn.attention.q_proj.weight' in read and 'transformer.h.0.attn.attention.q_proj.bias' not in read
+    (tmp_path / 'back').mkdir()
+    hub.convert(str(tmp_path / 'out'), str(tmp_path / 'back'), 'back')
+    again, found = checkpoint.load(str(tmp_path / 'back'))
+    assert again == hparams and not found['h0']['attn']['c_attn']['b'].numpy().any()
+    X = np.random.default_rng(0).integers(0, 2048, [2, 40])
+    np.testing.assert_allclose(model.model(again, found, X)['logits'], model.model(hparams, params, X)['logits'], atol=1e-4)
+    if change == 'no biases':
+        for name, value in model.flat(params).items():
+            np.testing.assert_allclose(model.flat(found)[name], value, rtol=1e-6, err_msg=name)
 
 
 def test_tf1_is_what_the_original_restores(here):
@@ -345,7 +371,7 @@ def test_a_folder_that_peft_did_not_write(here, tmp_path):
 @pytest.mark.parametrize('format, run, hparams, why', [
     ('hf', 'typed', {}, 'hf cannot hold type_tokens'), ('gguf', 'typed', {}, 'gguf cannot hold type_tokens'), ('tf1', 'typed', {}, 'tf1 cannot hold type_tokens'),
     ('tf1', 'run', {'layer_norm_epsilon': 1e-6}, 'layer_norm_epsilon'), ('gguf', 'run', {'activation_function': 'relu'}, 'activation_function'),
-    ('hf', 'run', {'windows': (8, 0)}, 'windows'), ('litert', 'run', {'windows': (8, 0)}, 'windows'), ('peft', 'run', {}, 'has no adapters')])
+    ('hf', 'run', {'windows': (8, 4)}, 'windows of 4 and 8'), ('litert', 'run', {'windows': (8, 0)}, 'windows'), ('peft', 'run', {}, 'has no adapters')])
 def test_what_a_format_cannot_hold_is_refused_and_nothing_is_written(here, tmp_path, format, run, hparams, why):
     read, params = checkpoint.load(str(here / run))
     source = formats.source(str(here / run), model.HParams(**vars(read) | hparams), params)
@@ -392,7 +418,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 torch.set_grad_enabled(False)
-hf, half, other, adapters, *ggufs, messages, ids = sys.argv[1:]
+hf, half, other, neo, adapters, *ggufs, messages, ids = sys.argv[1:]
 messages, ids, said = json.loads(messages), json.loads(ids), {}
 tokenizer, model = AutoTokenizer.from_pretrained(hf), AutoModelForCausalLM.from_pretrained(hf)
 said['prompt'] = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)['input_ids']
@@ -400,7 +426,7 @@ said['texts'] = [tokenizer(text)['input_ids'] for text in ("don't  \\n\\n 12 é"
 said['special'] = tokenizer.all_special_tokens
 said['logits'] = model(torch.tensor([ids])).logits[0].tolist()
 said['half'] = AutoModelForCausalLM.from_pretrained(half, dtype=torch.float32)(torch.tensor([ids])).logits[0].tolist()
-said['other'] = AutoModelForCausalLM.from_pretrained(other)(torch.tensor([ids])).logits[0].tolist()
+said['other'], said['neo'] = (AutoModelForCausalLM.from_pretrained(each)(torch.tensor([ids])).logits[0].tolist() for each in (other, neo))
 answer = model.generate(**tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors='pt'))
 said['answer'] = len(answer[0]) - len(said['prompt'])
 try:
@@ -426,7 +452,7 @@ print(json.dumps(said))
 @pytest.mark.skipif(not PEER, reason='PEER_PYTHON names no Python that has torch and transformers')
 def test_transformers_peft_and_llama_cpp_say_the_same(here):
     ids, messages = [2047, *range(300, 320), 7], [{'role': 'user', 'content': 'hi\nyou'}, {'role': 'assistant', 'content': 'é <|endoftext|>'}, {'role': 'user', 'content': 'ok'}]
-    folders = [written(here, 'hf'), written(here, 'hf', precision='float16'), written(here, 'hf', run='other'), written(here, 'peft', run='lora')]
+    folders = [written(here, 'hf'), written(here, 'hf', precision='float16'), *(written(here, 'hf', run=run) for run in ('other', 'neo')), written(here, 'peft', run='lora')]
     ggufs = [written(here, 'gguf', precision=precision) / 'model.gguf' for precision in ('float32', 'float16', 'q8_0')]
     done = subprocess.run([PEER, '-c', THEIRS, *map(str, folders + ggufs), json.dumps(messages), json.dumps(ids)], capture_output=True, text=True, timeout=300)
     said = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else pytest.fail(done.stderr)
@@ -434,7 +460,8 @@ def test_transformers_peft_and_llama_cpp_say_the_same(here):
     expected = model.model(hparams, params, tf.constant([ids]))['logits'][0].numpy()
     most = np.abs(expected).max()
     np.testing.assert_allclose(said['logits'], expected, atol=1e-4)
-    np.testing.assert_allclose(said['other'], model.model(*checkpoint.load(str(here / 'other')), tf.constant([ids]))['logits'][0], atol=1e-4)
+    for run in ('other', 'neo'):
+        np.testing.assert_allclose(said[run], model.model(*checkpoint.load(str(here / run)), tf.constant([ids]))['logits'][0], atol=1e-4)
     np.testing.assert_allclose(said['half'], expected, atol=0.01 * most)
     session = chat.open_session(str(here / 'run'), SimpleNamespace(hparams=hparams))
     for message in messages:
@@ -451,3 +478,38 @@ def test_transformers_peft_and_llama_cpp_say_the_same(here):
             np.testing.assert_allclose(found, expected, atol=near * most)
         np.testing.assert_array_equal(np.argmax(said['llama'][0], axis=-1), expected.argmax(axis=-1))
         assert said['bytes'] == [*enc.encode("don't  \n\n 12 é"), enc.eot] and said['finish'] in ('stop', 'length')
+
+
+IN_VLLM = """
+import json, sys
+from vllm import LLM, SamplingParams
+if __name__ == '__main__':
+    folder, messages, ids = sys.argv[1:]
+    llm = LLM(folder, dtype='float32', enforce_eager=True, max_num_seqs=1)
+    answer, said = llm.generate([{'prompt_token_ids': json.loads(ids)}], SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)), []
+    if json.loads(messages):
+        said = llm.chat(json.loads(messages), SamplingParams(temperature=0, max_tokens=8))[0].prompt_token_ids
+    print('SAID', json.dumps([list(answer[0].outputs[0].token_ids), list(said)]))
+"""
+
+
+@pytest.mark.skipif(not VLLM, reason='VLLM_PYTHON names no Python that has vllm')
+@pytest.mark.parametrize('run', ['run', 'other'])
+def test_vllm_says_the_same(here, tmp_path, run):
+    ids, messages = [2047, *range(300, 320), 7], [{'role': 'user', 'content': 'hi\nyou'}, {'role': 'assistant', 'content': 'é'}, {'role': 'user', 'content': 'ok'}]
+    hparams, params = checkpoint.load(str(here / run))
+    hparams, out = model.replace(hparams, n_head=1), tmp_path / 'out'          # it has no heads of fewer than 32 features
+    formats.write('hf', str(out), formats.source(str(here / run), hparams, params))
+    session = chat.open_session(str(here / run), SimpleNamespace(hparams=hparams))
+    for message in messages:
+        session.say(session.answerer if message['role'] == 'assistant' else session.me, message['content'])
+    (tmp_path / 'ask.py').write_text(IN_VLLM)                           # a file, for vLLM starts Pythons of its own
+    done = subprocess.run([VLLM, str(tmp_path / 'ask.py'), str(out), json.dumps(messages), json.dumps(ids)], capture_output=True, text=True, timeout=300, cwd=tmp_path,
+                          env=os.environ | {'PYTHONPATH': '', 'HF_HUB_OFFLINE': '1', 'VLLM_CPU_KVCACHE_SPACE': '1', 'VLLM_CPU_OMP_THREADS_BIND': 'nobind'})
+    said = [line for line in done.stdout.splitlines() if line.startswith('SAID ')] or pytest.fail(done.stderr[-3000:])
+    answer, prompt = json.loads(said[0][5:])
+    expected = list(ids)
+    for _ in range(8):
+        expected.append(int(model.model(hparams, params, tf.constant([expected]))['logits'][0, -1].numpy().argmax()))
+    assert answer == expected[len(ids):]
+    assert prompt == session.prompt()

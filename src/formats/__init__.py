@@ -6,6 +6,7 @@
     hf.py           transformers, vLLM              tf1.py          OpenAI's own code
     savedmodel.py   TensorFlow Serving              litert.py       phones
     gguf.py         llama.cpp                       peft.py         LoRA adapters, out and in
+    neo.py          GPT-Neo's weights, for hf.py
 
     a run -> Source -> a folder
 """

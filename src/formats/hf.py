@@ -1,4 +1,5 @@
-"""A Hugging Face folder, as transformers and vLLM load it: GPT2LMHeadModel, whose matrices are [in, out] as ours are.
+"""A Hugging Face folder, as transformers and vLLM load it: GPT2LMHeadModel, whose matrices are [in, out] as ours are; of a model with windows,
+GPTNeoForCausalLM (neo.py).
 
     config.json  generation_config.json  model.safetensors  tokenizer.json  tokenizer_config.json  special_tokens_map.json  vocab.json  merges.txt
 
@@ -9,23 +10,22 @@ generation_config.json ends a reply where a turn ends: eos_token_id has each tok
 """
 import os
 
+from .. import hub
 from ..encoder import write_merges
 from ..model import shapes
-from . import frame, refuse, safetensors, vocabulary
+from . import frame, neo, refuse, safetensors, vocabulary
 from .vocabulary import write_json
-
-LEAVES = {'w': 'weight', 'g': 'weight', 'b': 'bias', 'wte': 'wte.weight', 'wpe': 'wpe.weight'}
 
 
 def write(out, source, precision):
     """Write the folder's files."""
     h, special = source.hparams, source.enc.special_tokens
-    refuse(h, 'hf', held=['n_inner', 'activation_function', 'layer_norm_epsilon', 'tie_word_embeddings'])
+    refuse(h, 'hf', held=['n_inner', 'activation_function', 'layer_norm_epsilon', 'tie_word_embeddings', 'windows'])
     end = frame.ends(source)
-    write_json(out, 'config.json', {
-        'architectures': ['GPT2LMHeadModel'], 'model_type': 'gpt2', 'vocab_size': h.n_vocab, 'n_positions': h.n_ctx, 'n_ctx': h.n_ctx, 'n_embd': h.n_embd,
-        'n_head': h.n_head, 'n_layer': h.n_layer, 'n_inner': h.n_inner, 'activation_function': h.activation_function, 'layer_norm_epsilon': h.layer_norm_epsilon,
-        'initializer_range': 0.02, 'tie_word_embeddings': h.tie_word_embeddings, 'bos_token_id': end.bos, 'eos_token_id': end.eos, 'torch_dtype': precision})
+    config, (sizes, get) = (neo.config(h), neo.weights(source)) if h.windows else (_config(h), _weights(source))
+    write_json(out, 'config.json', config | {
+        'vocab_size': h.n_vocab, 'activation_function': h.activation_function, 'layer_norm_epsilon': h.layer_norm_epsilon, 'initializer_range': 0.02,
+        'tie_word_embeddings': h.tie_word_embeddings, 'bos_token_id': end.bos, 'eos_token_id': end.eos, 'torch_dtype': precision})
     ids = {'bos_token_id': end.bos, 'eos_token_id': end.stops or None, 'pad_token_id': end.eos}
     write_json(out, 'generation_config.json', {key: i for key, i in ids.items() if i is not None} | _sampling(source.session))
     names = {i: name for name, i in special.items()}
@@ -39,8 +39,21 @@ def write(out, source, precision):
     vocabulary.write(out, source)
     write_json(out, 'vocab.json', source.tokens)
     write_merges(os.path.join(out, 'merges.txt'), source.merges)
-    sizes, ours = {theirs(name): shape[-2:] for name, shape in shapes(h).items()}, {theirs(name): name for name in shapes(h)}
-    safetensors.write(os.path.join(out, 'model.safetensors'), sizes, lambda name: source.get(ours[name]), precision)
+    below = {name if name == 'lm_head.weight' else 'transformer.' + name: name for name in sizes}       # the head stands on the transformer
+    safetensors.write(os.path.join(out, 'model.safetensors'), {full: sizes[name] for full, name in below.items()}, lambda full: get(below[full]), precision)
+
+
+def _config(h):
+    """What config.json says of the sizes."""
+    return {'architectures': ['GPT2LMHeadModel'], 'model_type': 'gpt2', 'n_positions': h.n_ctx, 'n_ctx': h.n_ctx, 'n_embd': h.n_embd, 'n_head': h.n_head,
+            'n_layer': h.n_layer, 'n_inner': h.n_inner}
+
+
+def _weights(source):
+    """({their name: shape}, get(their name) -> array)"""
+    sizes = shapes(source.hparams)
+    ours = {hub.their_names(name, neo=False)[0]: name for name in sizes}
+    return {theirs: sizes[name][-2:] for theirs, name in ours.items()}, lambda theirs: source.get(ours[theirs])
 
 
 def _sampling(session):
@@ -49,13 +62,3 @@ def _sampling(session):
         return {}
     settings = session.settings
     return {'do_sample': True, 'temperature': settings.temperature, 'top_k': settings.top_k, 'top_p': settings.top_p, 'max_new_tokens': session.length}
-
-
-def theirs(name):
-    """h0/attn/c_attn/w -> transformer.h.0.attn.c_attn.weight"""
-    if name == 'lm_head':
-        return 'lm_head.weight'
-    *path, leaf = name.split('/')
-    if path and path[0] != 'ln_f':
-        path = ['h', path[0][1:], *path[1:]]
-    return '.'.join(['transformer', *path, LEAVES[leaf]])

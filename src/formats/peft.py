@@ -14,10 +14,10 @@ import re
 
 import numpy as np
 
-from .. import lora, tensors
+from .. import hub, lora, tensors
 from ..console import UserError
 from ..model import flat, nested, shapes
-from . import hf, safetensors
+from . import safetensors
 from .vocabulary import write_json
 
 HUB = {'124M': 'openai-community/gpt2', '355M': 'openai-community/gpt2-medium', '774M': 'openai-community/gpt2-large', '1558M': 'openai-community/gpt2-xl'}
@@ -81,7 +81,7 @@ def _weights(folder):
 
 def _module(target):
     """h0/attn/c_attn -> h.0.attn.c_attn"""
-    return hf.theirs(target + '/w').removeprefix('transformer.').removesuffix('.weight')
+    return hub.their_names(target + '/w', neo=False)[0].removesuffix('.weight')
 
 
 def _config(folder):
