@@ -26,6 +26,7 @@ from .dialogue import Conversation, Turn
 from .readers.times import iso_time
 
 HOUR = 3600 * 1000                                      # milliseconds
+UNSPACED = r'\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー'         # letters of words that no blank ends
 
 
 def milliseconds(text):
@@ -494,9 +495,8 @@ class Pseudonyms:
                         'use ich du er sie wir ihr es je tu il elle yo tú io lui lei '
                         'user users human assistant system bot gpt speaker listener poster replier someone somebody unknown anonymous '
                         'deleted account facebook instagram whatsapp telegram discord member guest admin'.split())
-    CJK = r'\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー'
-    WORD = regex.compile(rf'(?V1)[\p{{L}}--[{CJK}]][[\p{{L}}\p{{M}}\u200c\u200d]--[{CJK}]]*')
-    PART = regex.compile(rf'{WORD.pattern}|[{CJK}]+')
+    WORD = regex.compile(rf'(?V1)[\p{{L}}--[{UNSPACED}]][[\p{{L}}\p{{M}}\u200c\u200d]--[{UNSPACED}]]*')
+    PART = regex.compile(rf'{WORD.pattern}|[{UNSPACED}]+')
 
     def __init__(self, key=None):
         """key: that of an earlier import, so that the same people get the same pseudonyms."""
@@ -527,7 +527,7 @@ class Pseudonyms:
         self._by_word = {_folded(part): new for part, new in self.key.items()}
         within = {}                                     # parts that are found within a run of letters or digits
         for part, new in self.key.items():
-            if regex.fullmatch(rf'[{self.CJK}]+', part):
+            if regex.fullmatch(rf'[{UNSPACED}]+', part):
                 halves = [part[:2], part[2:]] if len(part) == 4 else [part[1:]] if len(part) == 3 else []      # 山田 太郎; 김 민수
                 for name in [part] + (halves if regex.fullmatch(r'\p{Han}+|\p{Hangul}+', part) else []):
                     if len(name) > 1:

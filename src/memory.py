@@ -3,7 +3,7 @@
     chats   1 | checkpoint/run1 | Theo | Mara | 1349680884843 | 1349680899120       the model, who talks with whom; begun, changed
     turns   1 | 1 | Theo | did you feed the cat? | 1349680884843 | 0 |              the chat, speaker, text, time; rating; what it said before it was put right
             2 | 1 | Mara | twice, she was hungry | 1349680889843 | 1 | which cat
-    words   an FTS5 index of the turns' texts, which triggers keep
+    words   an FTS5 index of the turns' words, which triggers keep; of the column `spaced`: the text, with blanks where a script has none (`spaced`)
 
     add      a turn is on the disk when this returns: a write-ahead log, synced at each commit
     recall   what is said now -> its rare words -> the exchanges in which they are, the best first by BM25 (Robertson and Zaragoza 2009)
@@ -27,10 +27,11 @@ import regex
 
 from . import console, files
 from .console import UserError
+from .corpus import UNSPACED
 from .dialogue import Turn
 
 MAGIC = b'SQLite format 3\0'                            # how every SQLite file begins
-APPLICATION, VERSION = 0x43686174, 1                    # 'Chat' in its PRAGMA application_id; its PRAGMA user_version
+APPLICATION, VERSION = 0x43686174, 2                    # 'Chat' in its PRAGMA application_id; its PRAGMA user_version
 DAMAGE = 'malformed', 'corrupt', 'not a database', 'unsupported file format', 'vtable constructor failed', 'invalid fts5 file format'
 PATIENCE = 3                                            # seconds that another program may write
 WAY_OUT = '--memory FILE keeps conversations elsewhere, --memory none keeps none'
@@ -38,22 +39,23 @@ SCHEMA = (
     'CREATE TABLE chats(id INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, me TEXT NOT NULL, answerer TEXT NOT NULL, '
     'begun INTEGER NOT NULL, changed INTEGER NOT NULL)',
     'CREATE TABLE turns(id INTEGER PRIMARY KEY AUTOINCREMENT, chat INTEGER NOT NULL, speaker TEXT NOT NULL, text TEXT NOT NULL, time INTEGER, '
-    'rating INTEGER NOT NULL DEFAULT 0, bad TEXT)',
-    'CREATE INDEX turns_of_chat ON turns(chat)',
-    "CREATE VIRTUAL TABLE words USING fts5(text, content='turns', content_rowid='id', tokenize='unicode61 remove_diacritics 2')",
-    'CREATE TRIGGER turn_comes AFTER INSERT ON turns BEGIN INSERT INTO words(rowid, text) VALUES (new.id, new.text); END',
-    "CREATE TRIGGER turn_goes AFTER DELETE ON turns BEGIN INSERT INTO words(words, rowid, text) VALUES ('delete', old.id, old.text); END",
-    "CREATE TRIGGER turn_changes AFTER UPDATE OF text ON turns BEGIN INSERT INTO words(words, rowid, text) VALUES ('delete', old.id, old.text); "
-    'INSERT INTO words(rowid, text) VALUES (new.id, new.text); END')
-PARTS = 'words_data', 'words_idx', 'words_docsize', 'words_config'         # tables that FTS5 makes
+    "rating INTEGER NOT NULL DEFAULT 0, bad TEXT, spaced TEXT NOT NULL DEFAULT '')",
+    'CREATE INDEX turns_of_chat ON turns(chat)')
+INDEX = (
+    "CREATE VIRTUAL TABLE words USING fts5(spaced, content='turns', content_rowid='id', tokenize='unicode61 remove_diacritics 2')",
+    'CREATE TRIGGER turn_comes AFTER INSERT ON turns BEGIN INSERT INTO words(rowid, spaced) VALUES (new.id, new.spaced); END',
+    "CREATE TRIGGER turn_goes AFTER DELETE ON turns BEGIN INSERT INTO words(words, rowid, spaced) VALUES ('delete', old.id, old.spaced); END",
+    "CREATE TRIGGER turn_changes AFTER UPDATE OF spaced ON turns BEGIN INSERT INTO words(words, rowid, spaced) VALUES ('delete', old.id, old.spaced); "
+    'INSERT INTO words(rowid, spaced) VALUES (new.id, new.spaced); END')
+PARTS = 'chats', 'turns', 'words', 'words_data', 'words_idx', 'words_docsize', 'words_config'      # the tables, those too that FTS5 makes
 INDEX_ANEW = "INSERT INTO words(words) VALUES ('rebuild')"
 TEXT = 'CAST(? AS TEXT)'                                # of bytes: halves of characters, which Python's strings may hold, are no UTF-8
 OF_THESE = f'model = {TEXT} AND me = {TEXT} AND answerer = {TEXT}'
 LISTED = 'IN (SELECT value FROM json_each(?))'
 
-WORD = regex.compile(r'[\p{L}\p{N}\p{M}\p{Co}]+')
-SIGNS = '\u2e80'                                        # scripts from here on write a word in a sign or two
-LOOKED_UP, SEARCHED, MOST = 32, 8, 16                   # words of a message that are counted, that are searched for; exchanges that are found
+SIGN = regex.compile(rf'[{UNSPACED}]\p{{M}}*')
+WORD = regex.compile(rf'(?V1)(?:{SIGN.pattern})+|[[\p{{L}}\p{{N}}\p{{M}}\p{{Co}}]--[{UNSPACED}]]+')
+LOOKED_UP, SEARCHED, MOST = 64, 8, 16                   # words of a message that are counted, that are searched for; exchanges that are found
 # A young memory cannot tell by counting which words everybody uses: these, in GPT-2's language.
 COMMON = frozenset('about after again all also always and any anything are aren because been before being but can cant come could couldn did didn does doesn doing '
                    'don done even ever every everything for from get gets getting give going gonna good got great had has hasn have haven having hello her here him '
@@ -62,6 +64,8 @@ COMMON = frozenset('about after again all also always and any anything are aren 
                    'someone something soon sorry still such sure take talk tell than thank thanks that the their them then there these they thing things think this '
                    'those though time told too two under until use very wait wanna want wants was wasn way well went were what when where which while who '
                    'why will with without won would wouldn yeah yes yet you your yours'.split())
+# and where words have no blanks: what of Japanese is grammar, and the signs of which Chinese makes its little words
+COMMON_SIGNS = regex.compile(r'[ \p{Hiragana}ー的一是了我不人在他有這这個个上們们來来到大地你說说就那和要她出也得以會会可下過过天去能對对小多麼么都好看起什怎很還还沒没嗎吗呢吧啊哦嗯]+')
 
 
 class Kept(NamedTuple):
@@ -109,11 +113,16 @@ class Memory:
                 with _transaction(db):
                     there = {value for row in db.execute('SELECT name, sql FROM sqlite_master') for value in row}
                     if not there:
-                        for statement in (*SCHEMA, f'PRAGMA application_id = {APPLICATION}', f'PRAGMA user_version = {VERSION}'):
+                        for statement in (*SCHEMA, *INDEX, f'PRAGMA application_id = {APPLICATION}', f'PRAGMA user_version = {VERSION}'):
                             db.execute(statement)
                     elif db.execute('PRAGMA application_id').fetchone()[0] != APPLICATION:
                         raise UserError(f'{self.path} is the database of another program: name another file.')
-                    elif not there.issuperset(SCHEMA + PARTS):
+                    elif not there.issuperset(PARTS):
+                        raise _Damaged('its tables are not those of a memory')
+                    elif db.execute('PRAGMA user_version').fetchone()[0] == 1:
+                        _from_version_1(db)
+                    there = {value for row in db.execute('SELECT name, sql FROM sqlite_master') for value in row}
+                    if not there.issuperset(SCHEMA + INDEX + PARTS):
                         raise _Damaged('its tables are not those of a memory')
                 db.execute('PRAGMA journal_mode = WAL')
                 _check(db)
@@ -208,8 +217,8 @@ class Chat:
             if last is None or [last] != self._ids[-1:]:            # a new chat; or it was forgotten, or went on, in another program
                 id = db.execute(f'INSERT INTO chats(model, me, answerer, begun, changed) VALUES ({TEXT}, {TEXT}, {TEXT}, ?, ?)',
                                 (*_bytes(self.model, self.me, self.answerer), now, now)).lastrowid
-            row = db.execute(f'INSERT INTO turns(chat, speaker, text, time) VALUES (?, {TEXT}, {TEXT}, ?)',
-                             (id, *_bytes(turn.speaker, turn.text), turn.time)).lastrowid
+            row = db.execute(f'INSERT INTO turns(chat, speaker, text, spaced, time) VALUES (?, {TEXT}, {TEXT}, {TEXT}, ?)',
+                             (id, *_bytes(turn.speaker, turn.text, spaced(turn.text)), turn.time)).lastrowid
             db.execute('UPDATE chats SET changed = ? WHERE id = ?', (now, id))
             return id, row
 
@@ -229,7 +238,7 @@ class Chat:
 
     def replace(self, i, text):
         """Other words for turn i; the old ones, and what was thought of them, are forgotten for good."""
-        self._change(i, f'text = {TEXT}, rating = 0, bad = NULL', *_bytes(text))
+        self._change(i, f'text = {TEXT}, spaced = {TEXT}, rating = 0, bad = NULL', *_bytes(text, spaced(text)))
         self.memory._scrub()
 
     def rate(self, i, value):
@@ -238,7 +247,7 @@ class Chat:
 
     def fix(self, i, text):
         """What turn i should have said: it says so now, and is good; what it said first is kept beside it."""
-        self._change(i, f'bad = coalesce(bad, text), text = {TEXT}, rating = 1', *_bytes(text))
+        self._change(i, f'bad = coalesce(bad, text), text = {TEXT}, spaced = {TEXT}, rating = 1', *_bytes(text, spaced(text)))
 
     def recall(self, text, before):
         """[[Turn, ...]], the best first: exchanges of these two with this model that fit `text`; of this chat only from turns[:before].
@@ -267,7 +276,7 @@ class Chat:
 
     def _rare_words(self, text):
         """The words of a text that few turns of the memory have, the rarest first."""
-        words = {word for word in WORD.findall(text.lower()) if len(word) > 2 or word[0] >= SIGNS} - COMMON
+        words = {*words_of(text)}
         turns, = self.memory._ask('SELECT count(*) FROM turns')[0]
         few, counts = max(5, math.isqrt(turns), turns // 100), {}
         for word in sorted(words, key=lambda word: (-len(word), word))[:LOOKED_UP]:         # the long ones are the rare ones (Zipf 1949)
@@ -277,8 +286,26 @@ class Chat:
     def _rows(self, columns, ids, condition=''):
         return self.memory._ask(f'SELECT {columns} FROM turns WHERE id {LISTED} {condition} ORDER BY id', json.dumps(list(ids)))
 
-    def _change(self, i, what, value):
-        self.memory._write(lambda db: db.execute(f'UPDATE turns SET {what} WHERE id = ?', (value, self._ids[i])))
+    def _change(self, i, what, *values):
+        self.memory._write(lambda db: db.execute(f'UPDATE turns SET {what} WHERE id = ?', (*values, self._ids[i])))
+
+
+def spaced(text):
+    """A text as the index takes it: each sign is a word where blanks do not tell which belong together."""
+    return SIGN.sub(r' \g<0> ', text)
+
+
+def words_of(text):
+    """Yield what to search for: words of three letters or more, but the common ones; of signs each two in a row, and a Han sign alone, which may be a
+    word; of Thai and its neighbours, whose signs are letters, three in a row."""
+    for word in WORD.findall(text.lower()):
+        signs = SIGN.findall(word)
+        if signs:
+            n = 2 if regex.match(r'[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}ー]', word) else 3
+            found = [' '.join(signs[i:i + n]) for i in range(max(1, len(signs) - n + 1))] + [sign for sign in signs if regex.match(r'\p{Han}', sign)]
+            yield from (each for each in found if not COMMON_SIGNS.fullmatch(each))
+        elif len(word) > 2 and word not in COMMON:
+            yield word
 
 
 def read(path):
@@ -313,6 +340,18 @@ def _open(uri):
     db = sqlite3.connect(uri, timeout=PATIENCE, isolation_level=None, uri=True)
     db.text_factory = _text
     return db
+
+
+def _from_version_1(db):
+    """Its index was of the texts themselves, in which a sentence of signs was one word."""
+    for name in ('turn_comes', 'turn_goes', 'turn_changes'):
+        db.execute(f'DROP TRIGGER IF EXISTS {name}')
+    db.execute('DROP TABLE words')
+    db.execute("ALTER TABLE turns ADD COLUMN spaced TEXT NOT NULL DEFAULT ''")
+    said = db.execute('SELECT text, id FROM turns').fetchall()
+    db.executemany(f'UPDATE turns SET spaced = {TEXT} WHERE id = ?', ((*_bytes(spaced(text)), id) for text, id in said))
+    for statement in (*INDEX, INDEX_ANEW, f'PRAGMA user_version = {VERSION}'):
+        db.execute(statement)
 
 
 def _bytes(*texts):

@@ -1,4 +1,5 @@
 """The memory: what is kept, found again, and really forgotten; what is said when the file cannot be used."""
+import contextlib
 import glob
 import os
 import random
@@ -166,6 +167,64 @@ def test_words_that_many_turns_have_find_nothing(kept):
 def test_the_rarer_word_counts_for_more(kept):
     chat = talk(kept, [Turn('Theo', 'a garden with a peacock'), Turn('Theo', 'one more garden')] + [Turn('Theo', f'a garden, number {i}') for i in range(3)])
     assert texts(chat.recall('the garden of the peacock', 5))[0] == ['a garden with a peacock', 'one more garden']
+
+
+@pytest.mark.parametrize('said, asked, not_asked', [
+    ('昨日、猫を病院に連れて行きました', '猫は元気?', '犬は元気ですか'), ('週末は横浜の水族館に行こう', '横浜で何を見た?', 'そうですね、ありがとう'),
+    ('我妹妹下个月结婚', '妹妹什么时候结婚？', '我们什么时候去？'), ('外婆做的餃子最好吃', '還想吃餃子', '你們好嗎'),
+    ('어제 고양이를 병원에 데려갔어', '고양이는 괜찮아?', '오늘 뭐 해?'), ('แมวของฉันป่วย', 'แมวดีขึ้นไหม', 'สวัสดีครับ'),
+    ('मेरी बहन दिल्ली में रहती है', 'दिल्ली कैसी है?', 'क्या हाल')])
+def test_recall_where_blanks_do_not_part_words(kept, said, asked, not_asked):
+    chat = talk(kept, [Turn('Theo', 'hello'), Turn('Mara', said), Turn('Theo', 'ok')])
+    assert texts(chat.recall(asked, 3)) == [['hello', said]] and chat.recall(not_asked, 3) == []
+    chat.replace(1, 'nothing')
+    assert chat.recall(asked, 3) == []
+
+
+# ---- what an older program wrote
+
+VERSION_1 = """
+CREATE TABLE chats(id INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, me TEXT NOT NULL, answerer TEXT NOT NULL, begun INTEGER NOT NULL, changed INTEGER NOT NULL);
+CREATE TABLE turns(id INTEGER PRIMARY KEY AUTOINCREMENT, chat INTEGER NOT NULL, speaker TEXT NOT NULL, text TEXT NOT NULL, time INTEGER, rating INTEGER NOT NULL DEFAULT 0, bad TEXT);
+CREATE INDEX turns_of_chat ON turns(chat);
+CREATE VIRTUAL TABLE words USING fts5(text, content='turns', content_rowid='id', tokenize='unicode61 remove_diacritics 2');
+CREATE TRIGGER turn_comes AFTER INSERT ON turns BEGIN INSERT INTO words(rowid, text) VALUES (new.id, new.text); END;
+CREATE TRIGGER turn_goes AFTER DELETE ON turns BEGIN INSERT INTO words(words, rowid, text) VALUES ('delete', old.id, old.text); END;
+CREATE TRIGGER turn_changes AFTER UPDATE OF text ON turns BEGIN INSERT INTO words(words, rowid, text) VALUES ('delete', old.id, old.text); INSERT INTO words(rowid, text) VALUES (new.id, new.text); END;
+INSERT INTO chats VALUES (1, 'checkpoint/run1', 'Theo', 'Mara', 1000, 2000);
+INSERT INTO turns VALUES (1, 1, 'Theo', 'Lisbon?', 1000, 0, NULL), (2, 1, 'Mara', '猫を病院に連れて行った', 2000, 1, 'no'), (3, 1, 'Theo', CAST(x'eda0bd' AS TEXT), 3000, 0, NULL);
+PRAGMA application_id = 1130914164; PRAGMA user_version = 1; PRAGMA journal_mode = WAL
+"""
+
+
+def old(path):
+    os.makedirs(os.path.dirname(path))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_1)
+
+
+def test_a_memory_of_version_1_goes_on(path):
+    old(path)
+    before = [*memory.read(path)]
+    kept = memory.Memory(path)
+    chat = kept.open(*PEOPLE)
+    assert [*memory.read(path)] == before and chat.turns() == [Turn('Theo', 'Lisbon?', 1000), Turn('Mara', '猫を病院に連れて行った', 2000), Turn('Theo', '\ud83d', 3000)]
+    assert texts(chat.recall('猫', 3)) == texts(chat.recall('lisbon', 3)) == [['Lisbon?', '猫を病院に連れて行った']]
+    assert kept._ask('SELECT bad, rating FROM turns WHERE id = 2') == [('no', 1)]
+    chat.add(Turn('Mara', 'Porto'))
+    kept._db.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
+    kept.close()
+    again = memory.Memory(path)
+    assert again.notice == '' and texts(again.open(*PEOPLE).recall('porto', 4)) == [['\ud83d', 'Porto']]
+    again.close()
+
+
+def test_a_memory_of_version_1_without_a_table(path):
+    old(path)
+    database(path, 'DROP TABLE turns')
+    kept = memory.Memory(path)
+    assert 'its tables are not those of a memory' in kept.notice
+    kept.close()
 
 
 # ---- what is forgotten
@@ -417,10 +476,10 @@ def test_only_its_index_is_damaged(kept, path):
 def test_what_is_not_ours_is_left_alone(tmp_path):
     database(tmp_path / 'other.db', 'CREATE TABLE turns(x)')
     memory.Memory(tmp_path / 'newer.db').close()
-    database(tmp_path / 'newer.db', 'PRAGMA user_version = 2')
+    database(tmp_path / 'newer.db', 'PRAGMA user_version = 3')
     os.chmod(tmp_path / 'other.db', 0o644)
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
-    for name, words in (('other.db', 'is the database of another program: name another file'), ('newer.db', 'is a memory of version 2, and this program knows 1')):
+    for name, words in (('other.db', 'is the database of another program: name another file'), ('newer.db', 'is a memory of version 3, and this program knows 2')):
         with pytest.raises(UserError, match=rf'{name} {words}'):
             memory.Memory(tmp_path / name)
     assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before and stat.S_IMODE(os.stat(tmp_path / 'other.db').st_mode) == 0o644
