@@ -157,7 +157,7 @@ def chat_job(body, served):
     except UserError as error:
         raise Refused(400, str(error), 'messages', 'invalid_value') from None
     stop, names = stops(asked), {model.me, model.answerer, speaker}
-    judge = (lambda score, words: session.candidate(score, context, words, speaker)) if candidates > n else None
+    judge = (lambda score, words: session.candidate(score, context, words, speaker)) if 'candidates' in asked and candidates > 1 else None
     texts = [Text(context, length, reply=chat.Reply(model.enc, model.style, length, stop=stop, names=names), index=i,
                   stops=tuple(sorted(model.style.stop_ids(model.enc))), judge=judge, **drawn) for i in range(candidates)]
     return Job(True, texts, n, len(context), before=[''] * candidates, **streams(asked))
@@ -264,22 +264,21 @@ class Answer:
                 for piece in found:
                     words[piece.text] += piece.words
                     reasons[piece.text] = piece.reason
-        choices = []
-        for index, text in enumerate(self._best()):
+        choices, best = [], self._best()
+        for index, text in enumerate(best):
             said = self.job.before[text.index] + words[text]
             body = {'message': {'role': 'assistant', 'content': said, 'refusal': None}} if self.job.chat else {'text': said}
-            score = {'score': text.candidate.score} if text.candidate else {}
-            choices.append({'index': index, **body, 'logprobs': None, 'finish_reason': reasons[text], **score})
+            choices.append({'index': index, **body, 'logprobs': None, 'finish_reason': reasons[text], **_score(text)})
         if not self.job.stream:
             return await Json(self.head | {'object': self.kind, 'choices': choices, 'usage': self._usage()})(scope, receive, send)
         await self._begin(send)
-        for choice in choices:
-            await self._send(send, self._chunk(choice['index'], choice['message']['content'], choice['finish_reason']))
+        for text, choice in zip(best, choices):
+            await self._send(send, self._chunk(text, choice['index'], choice['message']['content'], choice['finish_reason']))
         await self._end(send)
 
     def _best(self):
         """The `n` texts that are wanted, best first: what was said before is worth least, nothing less than that."""
-        if len(self.job.texts) == self.job.n:
+        if not self.job.texts[0].judge:
             return self.job.texts
         ranked, seen = [], {''}
         for text in sorted(self.job.texts, key=lambda text: -text.candidate.score if text.candidate else float('inf')):
@@ -297,7 +296,7 @@ class Answer:
                     if not begun:
                         begun = True
                         await self._begin(send)
-                    await self._send(send, b''.join(self._chunk(piece.text.index, piece.words, piece.reason) for piece in found))
+                    await self._send(send, b''.join(self._chunk(piece.text, piece.text.index, piece.words, piece.reason) for piece in found))
         except Refused as refused:
             if not begun:
                 raise
@@ -305,17 +304,17 @@ class Answer:
         else:
             await self._end(send)
 
-    def _chunk(self, index, words, reason=''):
-        """The events of a piece: its words, and why it is over."""
+    def _chunk(self, text, index, words, reason=''):
+        """The events of a piece: its words, and why it is over; then, of one to choose from, what it is worth."""
         found = b''
         if words:
             found += self._event(index, {'delta': {'content': words}} if self.job.chat else {'text': words}, None)
         if reason:
-            found += self._event(index, {'delta': {}} if self.job.chat else {'text': ''}, reason)
+            found += self._event(index, {'delta': {}} if self.job.chat else {'text': ''}, reason, _score(text))
         return found
 
-    def _event(self, index, body, reason):
-        return self._object([{'index': index, **body, 'logprobs': None, 'finish_reason': reason}], None)
+    def _event(self, index, body, reason, score={}):
+        return self._object([{'index': index, **body, 'logprobs': None, 'finish_reason': reason, **score}], None)
 
     def _object(self, choices, usage):
         return event(self.head | {'object': self.kind + '.chunk' * self.job.chat, 'choices': choices} | ({'usage': usage} if self.job.usage else {}))
@@ -332,6 +331,10 @@ class Answer:
 
     async def _send(self, send, data, last=False):
         await send({'type': 'http.response.body', 'body': data, 'more_body': not last})
+
+
+def _score(text):
+    return {'score': text.candidate.score} if text.candidate else {}
 
 
 def event(content):

@@ -59,6 +59,8 @@ class Handler(BaseHTTPRequestHandler):
                     return                              # the line breaks
                 for k in range(body['n']):
                     self.say({'choices': [{'index': k, 'delta': {'content': words + f' ({k})' * (i == 0 and k > 0 and said != 'the same')}}]})
+            for k, score in enumerate(server.scores[:body.get('candidates', 0)]):
+                self.say({'choices': [{'index': k, 'delta': {}, 'finish_reason': 'stop', 'score': score}]})
             self.wfile.write(b'data: [DONE]\n\n')
             return
         server.left.set()
@@ -94,6 +96,7 @@ class StandIn(ThreadingHTTPServer):
         super().__init__(('127.0.0.1', port), Handler)
         self.url = f'http://127.0.0.1:{self.server_port}/'
         self.talk, self.says, self.token, self.faults, self.asked, self.complaints = dict(TALK), None, None, [], [], []
+        self.scores = []                                # of what there is to choose from
         self.go, self.left = threading.Event(), threading.Event()
         self.go.set()
 
@@ -314,7 +317,11 @@ def test_one_of_several_is_chosen(open_page, server):
     server.go.set()
     expect(page('.card')).to_have_text(['Mara hears hi', 'Mara (1) hears hi', 'Mara (2) hears hi', 'Mara (3) hears hi'])
     assert server.asked[-1]['n'] == 4 and page.words() == ['hi', 'Mara hears hi']
-    page('.card').nth(2).click()
+    server.scores = [-2.5, 0, -3, 1.5]
+    page('#box').press('Escape')
+    page.press('Choose')
+    expect(page('.card')).to_have_text(['Mara (3) hears hi', 'Mara (1) hears hi', 'Mara hears hi', 'Mara (2) hears hi'])        # the best first
+    page('.card').nth(3).click()
     assert page.words() == ['hi', 'Mara (2) hears hi'] and page('.card').count() == 0
     page.press('Settings')
     page.page.get_by_label('Offer four').check()

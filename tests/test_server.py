@@ -282,6 +282,27 @@ def test_the_best_of_several_candidates(port, runs):
     assert found.usage.completion_tokens > 3 * 16
     streamed = list(client(port).chat.completions.create(model='r', messages=HI, seed=4, max_tokens=16, stream=True, extra_body={'candidates': 6}))
     assert ''.join(chunk.choices[0].delta.content or '' for chunk in streamed) == wanted[0].text
+    assert streamed[-1].choices[0].score == pytest.approx(wanted[0].score, abs=1e-3)
+
+
+def test_all_candidates_with_what_they_are_worth(port, runs):
+    """In one piece they are ranked; as they come, they are told at their end what to rank them by."""
+    asked = {'model': 'r', 'messages': HI, 'seed': 4, 'max_tokens': 16, 'n': 4, 'extra_body': {'candidates': 4}}
+    session = session_of(runs, seed=4, length=16)
+    session.say('Theo', 'hi mara')
+    wanted = {candidate.text: candidate.score for candidate in session.candidates(4)}
+    assert len(wanted) == 4
+    whole = client(port).chat.completions.create(**asked)
+    assert [choice.message.content for choice in whole.choices] == list(wanted)
+    texts, scores = [''] * 4, {}
+    for chunk in client(port).chat.completions.create(**asked, stream=True):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ''
+            if choice.finish_reason:
+                scores[choice.index] = choice.score
+    assert {texts[i]: score for i, score in scores.items()} == pytest.approx(wanted, abs=1e-3)
+    alone = client(port).chat.completions.create(**asked | {'n': 1, 'extra_body': {'candidates': 1}})
+    assert 'score' not in alone.choices[0].model_extra
 
 
 def test_a_candidate_may_have_more_tokens_than_were_made_for_it(port, runs):
