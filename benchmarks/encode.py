@@ -2,7 +2,7 @@
 
     python benchmarks/encode.py [--rounds 3] [--megabytes 20] [--text a_text.txt]
 
-Ours is `python encode.py text npz`. The others read the same file, make the same token ids and write the same compressed npz, each in a process
+Ours is `python encode.py text npz`. The others read the same file, make the same token ids and write them as an npz, each in a process
 of its own: tiktoken on as many threads as there are cores, Hugging Face's tokenizers (whose batches use all cores), and gpt3-tokenizer, which is
 the original's algorithm in Python, cache of words and all. The text: the demo's lines in another order in each
 part; and one of yours with --text. Contenders take turns; medians of the rounds are shown.
@@ -48,7 +48,7 @@ while start < len(text):                                # cut in front of a line
     blocks.append(text[start:stop])
     start = stop
 {body}
-np.savez_compressed(out, np.array(ids, np.uint16))
+np.savez(out, np.array(ids, np.uint16))
 print(len(ids))
 '''
 

@@ -34,7 +34,7 @@ from . import dialogue, files, shards
 from .console import UsageError, UserError
 from .encoder import END_OF_TEXT
 
-BLOCK = 1 << 19                                         # characters that are encoded at a time
+BLOCK = 1 << 17                                         # characters that are encoded at a time
 LONGEST_BLOCK = 1 << 24                                 # a text without any white space is cut here all the same
 LOOKED_AT = 10_000_000                                  # tokens, for how long turns are
 SNIFFED = 1 << 16                                       # characters that tell a dialogue from a plain text
@@ -195,15 +195,8 @@ class Corpus:
         """A block of text -> Tokens."""
         if self.style is not None:
             return self.style.tokenize(self.enc, text)
-        ids = []
-        if self.eot is None:
-            ids = self.enc.encode(text)
-        else:
-            for i, part in enumerate(PLAIN_END.split(text)):
-                if i:
-                    ids.append(self.eot)
-                ids += self.enc.encode(part)
-        return dialogue.Tokens(np.asarray(ids, np.int32), None, [], [], None)
+        ids = self.enc.join([text] if self.eot is None else PLAIN_END.split(text))
+        return dialogue.Tokens(ids, None, [], [], None)
 
     def _merged(self, tokens):
         """Tokens of a block -> (ids, owners), its speakers numbered as in the whole corpus."""

@@ -36,6 +36,7 @@ import regex
 
 from .console import UserError
 from .encoder import END_OF_TEXT
+from .words import utf8_sizes
 
 CONTINUES = 1 << 30                                     # owner of tokens that go on with a turn begun before the text at hand
 NAME = r'(?:[^\\:\n ]|\\.)[^\\:\n]*(?:\\.[^\\:\n]*)*'     # an escaped name: no bare colon, no blank in front
@@ -206,40 +207,38 @@ class Style:
 
     def tokenize(self, enc, text):
         """A text, or a part of one cut at `cut`, -> Tokens. The ids are GPT-2's of the text, with <|endoftext|> where a conversation ends."""
-        found, parts = _Owners(), _conversations(text)
-        ids, places, owners, base = [], [], [CONTINUES], 0             # from character places[k] of the joined parts on: owners[k + 1]
-        for i, part in enumerate(parts):
-            if i:
-                ids.append(enc.eot)
-                places.append(base)
-                owners.append(0)
-            for match in self.openings.finditer(part):
-                speaker = found.speaker(match['name'], match['time'])
-                places += [base + match.start(), base + match.end()]
-                owners += [-speaker, speaker]
-            ids += enc.encode(part)
-            base += len(part)
-        ids = np.asarray(ids, np.int32)
+        found, parts = _Speakers(), _conversations(text)
+        between, heads, times, names = [], [], [], []   # text, head, text, head, ..., text; an empty head of nobody ends a part
+        for part in parts:
+            pieces = self.openings.split(part)
+            between += pieces[::4]
+            for all_of_them, of_part in zip((heads, times, names), (pieces[1::4], pieces[2::4], pieces[3::4])):
+                all_of_them += of_part
+                all_of_them.append('')
+        numbers = found.take_turns(names, times)
+        sizes = np.asarray([[*map(len, between)], [*map(len, heads)]]).T
+        places = np.cumsum(sizes).reshape(sizes.shape)  # where in the joined parts each head starts, and where it stops
+        ids = enc.join(parts)
         lengths = enc.lengths[ids]
-        firsts = np.searchsorted(np.cumsum(lengths) - lengths, _byte_offsets(''.join(parts), places))     # the first token from each place on
-        owners = np.repeat(np.asarray(owners, np.int32), np.diff(firsts, prepend=0, append=len(ids)))
+        firsts = np.searchsorted(np.cumsum(lengths) - lengths, _byte_offsets(''.join(parts), places.ravel()))      # the first token from each place on
+        owners = np.append(np.int32(CONTINUES), np.stack([-numbers, numbers], axis=1))
+        owners = np.repeat(owners, np.diff(firsts, prepend=0, append=len(ids)))
         owners[ids == enc.eot] = 0
-        found.add(ids, owners)
-        return found.tokens(_unescape_name)
+        return found.tokens(ids, owners, _unescape_name)
 
 
 class NameStyle(Style):
     """Name: text"""
     name = 'name'
     opening = re.compile(rf'(?P<time>)(?P<name>{NAME}):(?= |$)')
-    openings = re.compile('^' + opening.pattern, re.M)
+    openings = re.compile(f'^({opening.pattern})', re.M)
 
 
 class TimestampStyle(Style):
     """(1349680884843) Name: text"""
     name = 'timestamp'
     opening = re.compile(rf'\((?P<time>-?\d+)\) (?P<name>{NAME}):(?= |$)')
-    openings = re.compile('^' + opening.pattern, re.M)
+    openings = re.compile(f'^({opening.pattern})', re.M)
 
     def header(self, speaker, time=None):
         if time is None:
@@ -254,7 +253,7 @@ class SaidStyle(Style):
     """Name said: "text" """
     name = 'said'
     opening = re.compile(rf'(?P<time>)(?P<name>{NAME}) said:(?= ")')
-    openings = re.compile('^' + opening.pattern, re.M)
+    openings = re.compile(f'^({opening.pattern})', re.M)
 
     def header(self, speaker, time=None):
         return f'{_escape_name(speaker)} said:'
@@ -327,16 +326,16 @@ class DialoGPTStyle(MarkedStyle):
 
     def tokenize(self, enc, text):
         """A conversation ends with one <|endoftext|> more than its last turn."""
-        found = _Owners(self.speakers)
+        found, pieces = _Speakers(self.speakers), []
         for line in re.split(r'\n(?! )', text):
             words = line.removeprefix('\\').split(END_OF_TEXT)
             if words[-1] == '':
                 words.pop()
-            for i, part in enumerate(words):
-                found.add(enc.encode(part) + [enc.eot], found.speaker(self.speakers[i % 2]))
+            numbers = found.take_turns([self.speakers[i % 2] for i in range(len(words))])
+            pieces += [piece for part, number in zip(words, numbers) for piece in ((part, number), (enc.eot, number))]
             if words:
-                found.add([enc.eot], 0)
-        return found.tokens(str)
+                pieces.append((enc.eot, 0))
+        return found.tokens(*_encode_pieces(enc, pieces))
 
 
 class SeatStyle(MarkedStyle):
@@ -402,42 +401,46 @@ class SeatStyle(MarkedStyle):
         return None if mark is None else mark if mark in self.speakers else ''
 
     def tokenize(self, enc, text):
-        found = _Owners(self.speakers)
-        for mark, words, blank in self._marked(text):
-            if mark in self.speakers:
-                speaker = found.speaker(mark)
-                found.add([enc.special_tokens[mark]], -speaker)
-                found.add(enc.encode(words), speaker)
-            if mark not in self.speakers or blank:
-                found.add([enc.special_tokens[self.end if blank else mark]], 0)
-        return found.tokens(str)
+        found, pieces, numbers = _Speakers(self.speakers), [], {mark: i for i, mark in enumerate(self.speakers, 1)}
+        marked = [*self._marked(text)]
+        for mark, words, blank in marked:
+            if mark in numbers:
+                pieces += [(enc.special_tokens[mark], -numbers[mark]), (words, numbers[mark])]
+            if mark not in numbers or blank:
+                pieces.append((enc.special_tokens[self.end if blank else mark], 0))
+        found.take_turns([mark for mark, _, _ in marked if mark in numbers])
+        return found.tokens(*_encode_pieces(enc, pieces))
 
 
-class _Owners:
-    """Tokens in the making: ids and their owners piece by piece, speakers numbered from 1 as they appear."""
+class _Speakers:
+    """Who speaks in a text that is being tokenized: numbers from 1 as they appear, and their turns."""
 
-    def __init__(self, speakers=()):
-        self._ids, self._owners, self._numbers, self._turns = [], [], {name: i for i, name in enumerate(speakers, 1)}, [0] * len(speakers)
-        self._last_time = None
+    def __init__(self, names=()):
+        self._numbers, self._turns, self._last_time = {name: i for i, name in enumerate(names, 1)}, np.zeros(len(names) + 1, np.int64), None
 
-    def speaker(self, name, time=None):
-        """The number of who opens a turn; time: as written."""
-        if time:
-            self._last_time = max(int(time), int(time) if self._last_time is None else self._last_time)
-        number = self._numbers.setdefault(name, len(self._numbers) + 1)
-        if number > len(self._turns):
-            self._turns.append(0)
-        self._turns[number - 1] += 1
-        return number
+    def take_turns(self, names, times=()):
+        """Who opens each turn, as written, and when -> their numbers [turns] int32; '' is nobody, 0."""
+        for name in filter(None, dict.fromkeys(names)):
+            self._numbers.setdefault(name, len(self._numbers) + 1)
+        numbers = np.asarray([*map((self._numbers | {'': 0}).get, names)], np.int32)
+        self._turns = np.pad(self._turns, (0, len(self._numbers) + 1 - len(self._turns))) + np.bincount(numbers, minlength=len(self._numbers) + 1)
+        self._last_time = max((int(time) for time in times if time), default=self._last_time)
+        return numbers
 
-    def add(self, ids, owners):
-        self._ids.append(ids)
-        self._owners.append(np.broadcast_to(np.int32(owners) if np.isscalar(owners) else owners, len(ids)))
-
-    def tokens(self, unescape):
+    def tokens(self, ids, owners, unescape=str):
         """The Tokens; unescape(name as written) -> the name itself."""
-        ids = np.concatenate([np.zeros(0, np.int32), *self._ids], dtype=np.int32, casting='unsafe')
-        return Tokens(ids, np.concatenate([np.zeros(0, np.int32), *self._owners]), [unescape(name) for name in self._numbers], self._turns, self._last_time)
+        return Tokens(ids, owners.astype(np.int32), [unescape(name) for name in self._numbers], self._turns[1:].tolist(), self._last_time)
+
+
+def _encode_pieces(enc, pieces):
+    """[(text, or the id of a mark; owner)] -> (ids, owners of each token)."""
+    marks = np.asarray([not isinstance(piece, str) for piece, _ in pieces], bool)
+    ids, sizes = enc.encode_all([piece for piece, _ in pieces if isinstance(piece, str)])
+    counts = np.ones(len(pieces), np.int64)
+    counts[~marks] = sizes
+    of_marks, found = np.repeat(marks, counts), np.empty(counts.sum(), np.int32)
+    found[of_marks], found[~of_marks] = [piece for piece, _ in pieces if not isinstance(piece, str)], ids
+    return found, np.repeat(np.asarray([owner for _, owner in pieces], np.int32), counts)
 
 
 def _conversations(text):
@@ -450,11 +453,10 @@ def _conversations(text):
 
 def _byte_offsets(text, places):
     """Character offsets, ascending -> offsets in the text's UTF-8 (a lone surrogate counts as the three bytes of U+FFFD)."""
-    if text.isascii() or not places:
-        return np.asarray(places, np.int64)
-    points = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
-    lengths = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
-    return np.concatenate([[0], np.cumsum(lengths)])[places]
+    if text.isascii():
+        return places
+    points = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4')
+    return np.concatenate([[0], np.cumsum(utf8_sizes(points), dtype=np.int64)])[places]
 
 
 STYLES = {style.name: style for style in (

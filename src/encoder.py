@@ -2,7 +2,8 @@
 
 A text is cut into words by a regular expression, each word becomes UTF-8 bytes, and neighbouring byte runs merge in
 the order in which vocab.bpe lists the merges (Sennrich et al. 2016, arXiv:1508.07909; over bytes since GPT-2, section 2.2).
-The inner loop is tiktoken's; what it merges comes from the model folder's own two files:
+The inner loop is tiktoken's, with a table of known words in front of it for long texts (words.py); what it merges comes from the model
+folder's own two files:
 
     encoder.json    {"!": 0, "\\"": 1, ..., "\\u0120the": 262, ..., "<|endoftext|>": 50256}      every token and its id
     vocab.bpe       #version: 0.2 / \\u0120 t / \\u0120 a / h e / ...                           a merge a line, best first
@@ -15,18 +16,17 @@ import copy
 import functools
 import json
 import os
-import re
 
 import numpy as np
-import regex
 import tiktoken
 
 from . import files
 from .console import UserError
+from .words import Words
 
 END_OF_TEXT = '<|endoftext|>'
 WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-DEEP = re.compile(r'(?<!\s)\s{400000}')               # tiktoken's matcher overflows on whitespace runs of about a million
+LONG = 1 << 12                                          # characters from which on words.py is faster
 
 
 @functools.lru_cache
@@ -45,16 +45,19 @@ class Encoder:
 
     def __init__(self, encoder, merges, name='gpt2'):
         """encoder: {token: id}; merges: [(left, right)], best first. Raises UserError when the two do not fit together."""
-        to_byte = {character: byte for byte, character in bytes_to_unicode().items()}
-        tokens = [*to_byte, *(left + right for left, right in merges)]
+        to_byte = {ord(character): chr(byte) for byte, character in bytes_to_unicode().items()}
+        tokens = [*bytes_to_unicode().values(), *(left + right for left, right in merges)]
         missing = [token for token in tokens if token not in encoder]
         if missing:
             raise UserError(f'{name}: encoder.json lacks {len(missing)} tokens that vocab.bpe makes, the first is {missing[0]!r}; '
                             'the two files do not belong together, download both again.')
+        strange = {*''.join(tokens)} - {*tokens[:256]}
+        if strange:
+            raise UserError(f'{name}: {min(strange)!r} in vocab.bpe stands for no byte, as each character of GPT-2\'s vocabulary does; download both files again.')
         # tiktoken calls a token by its merge rank; in GPT-2 the id is that rank, elsewhere a table leads from one to the other
         ranks, ids = {}, []
-        for token in sorted(to_byte, key=encoder.get) + tokens[256:]:
-            data = bytes(to_byte[character] for character in token)
+        for token in sorted(tokens[:256], key=encoder.get) + tokens[256:]:
+            data = token.translate(to_byte).encode('latin-1')
             if data not in ranks:
                 ranks[data] = len(ids)
                 ids.append(encoder[token])
@@ -94,17 +97,41 @@ class Encoder:
 
     def encode(self, text):
         """str -> [int]. Lone surrogates, which no UTF-8 has, become U+FFFD."""
-        if len(text) > 400000 and DEEP.search(text):
-            words = regex.findall(WORDS, text)
-            ranks = [rank for word in words for rank in self._one_word.encode_ordinary(word)]
-        else:
-            ranks = self._bpe.encode_ordinary(text)
-        return ranks if self._ids is None else [self._ids[rank] for rank in ranks]
+        if len(text) >= LONG:
+            return self.encode_all([text])[0].tolist()
+        return self._named(self._bpe.encode_ordinary(text))
+
+    def encode_all(self, texts):
+        """[str] -> (the ids of all, one behind the other [n] int32; how many are each text's [len(texts)]). For many or long texts."""
+        return self._words.encode(texts)
+
+    def join(self, texts):
+        """[str] -> their ids, with <|endoftext|> between two texts, [n] int32."""
+        ids, counts = self.encode_all(texts)
+        return np.insert(ids, np.cumsum(counts)[:-1], self.eot) if len(texts) > 1 else ids
 
     @functools.cached_property
-    def _one_word(self):
-        """The same merges on a text taken as a single word."""
-        return tiktoken.Encoding('one word', pat_str=r'[\s\S]+', mergeable_ranks=self._bpe._mergeable_ranks, special_tokens={})
+    def _words(self):
+        return Words(self._encode_words)
+
+    def _encode_words(self, words):
+        """{a word's UTF-8: its ids}: one call for all, between which tiktoken finds NULs. A word that has one is signs alone, and one for WORDS too."""
+        odd = [word for word in words if b'\0' in word]
+        plain = [word for word in words if b'\0' not in word]
+        found, mark, start = self._one_by_one.encode_ordinary(b'\0'.join(plain + [b'']).decode()), self._one_by_one.encode_single_token(b'\0'), 0
+        ids = {word: self._named(self._bpe.encode_ordinary(word.decode())) for word in odd}
+        for word in plain:
+            stop = found.index(mark, start)
+            ids[word], start = self._named(found[start:stop]), stop + 1
+        return ids
+
+    @functools.cached_property
+    def _one_by_one(self):
+        """The same merges on words between NULs."""
+        return tiktoken.Encoding('words', pat_str=r'[^\x00]+|\x00', mergeable_ranks=self._bpe._mergeable_ranks, special_tokens={})
+
+    def _named(self, ranks):
+        return ranks if self._ids is None else [self._ids[rank] for rank in ranks]
 
     def decode(self, ids):
         """[int] -> str; bytes that are no UTF-8 become U+FFFD. Raises UserError for an id outside the vocabulary."""

@@ -9,14 +9,16 @@ import os
 import random
 import shutil
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import regex
 from conftest import GOLDEN, ROOT, VALIDATION
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src import encoder
+from src import encoder, words
 from src.console import UserError
 
 DEMO = os.path.join(ROOT, 'models', 'demo')
@@ -75,8 +77,18 @@ texts = st.lists(st.one_of(st.sampled_from(SPICE), st.text(max_size=6),
                            st.builds(lambda c, n: c * n, st.sampled_from(' \n\t\u3000!aé1😀'), st.integers(1, 300))), max_size=12).map(''.join)
 
 
+@pytest.fixture(scope='module', params=['as a short text', 'as a long text', 'with a table too small'])
+def way(request):
+    """How texts are encoded; `as a long text`: all words at once (words.py), however short it is."""
+    kept = encoder.LONG, words.BLOCK, words.PLACES
+    if request.param != 'as a short text':
+        encoder.LONG, words.BLOCK, words.PLACES = 0, 50, 4 if 'small' in request.param else kept[2]
+    yield
+    encoder.LONG, words.BLOCK, words.PLACES = kept
+
+
 @pytest.fixture(scope='module')
-def gpt2(real_vocabulary):
+def gpt2(real_vocabulary, way):
     return encoder.get_encoder('124M', real_vocabulary)
 
 
@@ -86,7 +98,7 @@ def gpt2_reference(real_vocabulary):
 
 
 @pytest.fixture(scope='module')
-def demo():
+def demo(way):
     return encoder.get_encoder('demo', os.path.join(ROOT, 'models'))
 
 
@@ -222,6 +234,33 @@ def test_runs_that_overflow_a_backtracking_matcher(gpt2, text, ids):
 
 
 # ---- ids -> text
+
+@often
+@given(st.lists(texts, max_size=6))
+@example([])
+@example(['', ''])
+@example(['  ', "'s", ' ', '', 'x\ud83d', '\ude00'])
+def test_many_texts_are_each_as_it_is_alone(gpt2, several):
+    ids, counts = gpt2.encode_all(several)
+    alone = [gpt2._bpe.encode_ordinary(text) for text in several]
+    assert ids.dtype == np.int32 and ids.tolist() == [i for each in alone for i in each] and counts.tolist() == [*map(len, alone)]
+    if several:
+        assert gpt2.join(several).tolist() == [i for k, each in enumerate(alone) for i in ([gpt2.eot] if k else []) + each]
+
+
+def test_words_of_all_lengths_and_many_tokens(gpt2):
+    draw = random.Random(1)
+    for alphabet in ('ab', 'éß', '你', '😀🙂', '!?', '\t ', '19'):
+        text = ' x '.join(''.join(draw.choices(alphabet, k=k)) for k in [*range(20)] * 3)
+        assert gpt2.encode(text) == gpt2._bpe.encode_ordinary(text), alphabet
+
+
+def test_several_threads_at_once(gpt2):
+    draw = random.Random(2)
+    several = [' '.join(f'word{draw.randrange(500)}' for _ in range(3000)) for _ in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        assert [*pool.map(gpt2.encode, several)] == [gpt2._bpe.encode_ordinary(text) for text in several]
+
 
 def test_decode_replaces_what_is_no_utf8(gpt2):
     assert gpt2.decode([47249]) == '\ufffd'                                   # three of the four bytes of an emoji
@@ -373,6 +412,12 @@ def test_a_vocab_bpe_cut_short(tmp_path, kept):
         file.writelines(lines[:kept])
     with pytest.raises(UserError, match='vocab.bpe.*download'):
         encoder.get_encoder(folder)
+
+
+@pytest.mark.parametrize('character', ['\xa0', '漢'])
+def test_a_vocabulary_that_is_not_of_bytes(character):
+    with pytest.raises(UserError, match=f'gpt2: {character!r} in vocab.bpe stands for no byte'.replace('\\', r'\\')):
+        encoder_that_joins('a', [character])
 
 
 def test_two_files_of_different_models(tmp_path, real_vocabulary):
