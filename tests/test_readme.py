@@ -61,8 +61,8 @@ def small(arguments):
         if '--epochs' in arguments:
             at = arguments.index('--epochs')
             arguments = arguments[:at] + arguments[at + 2:]
-        return arguments + ['--stop_after', '3', '--sample_every', '2', '--sample_length', '8', '--val_batch_count', '1',
-                            *(['--val_every', '2'] if '--val_every' in arguments else []), *([] if '--warmup_ratio' in arguments else ['--warmup_steps', '0'])]
+        return arguments + ['--stop_after', '7', '--sample_every', '2', '--sample_length', '8', '--val_batch_count', '1', '--learning_rate', '0.001',
+                            *(['--val_every', '1'] if '--val_every' in arguments else []), *([] if '--warmup_ratio' in arguments else ['--warmup_steps', '0'])]
     if arguments[0].startswith('src/'):
         return arguments + ['--length', '8']
     if arguments[0] == 'evaluate.py':
@@ -82,7 +82,7 @@ def test_each_command_of_the_readme(road):
             ask_server(work, arguments)
         else:
             go(work, arguments, {'GPT2_MIRROR': mirror})
-    assert (work / 'checkpoint' / 'run1' / 'model-3.index').exists() and (work / 'samples' / 'run1' / 'samples-2').exists()
+    assert (work / 'checkpoint' / 'run1' / 'model-7.index').exists() and (work / 'samples' / 'run1' / 'samples-2').exists()
 
 
 def go(work, arguments, env, stdin='hi\n'):
