@@ -10,9 +10,11 @@ arXiv:2205.14135, section 3.1; a block of queries skips the keys behind it, whic
 On a CPU, oneDNN's matrix products are the fastest there are but all between them is one pass over memory per operation. So the
 pieces between two products become XLA programs of their own (`compiled`), within a TensorFlow graph.
 """
+import math
 from functools import partial
 
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
 
 from . import model
 
@@ -59,8 +61,7 @@ def recomputed(f):
     @tf.custom_gradient
     def call(*arguments):
         def gradient(dy, variables=()):
-            with tf.control_dependencies([dy]):
-                again = [tf.identity(x) for x in arguments]
+            dy, *again = _behind('graph', dy, *arguments)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(again + list(variables))
                 y = f(*again)
@@ -107,30 +108,66 @@ def layers_again_xla(layer, trained):
     return lambda x, p, mask, place: tf.recompute_grad(lambda x: layer(x, p, mask, place))(x)
 
 
-@tf.custom_gradient
-def softmax(x):
-    """tf.nn.softmax with a gradient in one pass, in float32."""
-    w = tf.nn.softmax(x)
-    return w, lambda dw: softmax_gradient(w, dw)
+def score_gradient(w, dw, d):
+    """Of softmax by its argument, from its result w, the gradient dw of that, and d, the sum of w * dw over the last axis."""
+    return tf.cast(tf.cast(w, tf.float32) * (tf.cast(dw, tf.float32) - d), w.dtype)
 
 
-@partial(tf.function, jit_compile=True, autograph=False)
-def softmax_gradient(w, dw):
-    """By softmax's argument, from its result w and that one's gradient dw."""
-    w32, dw32 = tf.cast(w, tf.float32), tf.cast(dw, tf.float32)
-    return tf.cast(w32 * (dw32 - tf.reduce_sum(w32 * dw32, axis=-1, keepdims=True)), w.dtype)
+def look_in_blocks(blocks, *, fuse=False, order='graph'):
+    """model.look of as many queries as keys, in so many blocks of queries, each of which looks only as far as it may; and its gradient, which
+    weighs again. The sum over all keys that softmax's gradient needs is one over the features: of the result times its gradient (Dao 2023,
+    arXiv:2307.08691, section 2.3.2). The rest: training_ops's."""
+    through_softmax = tf.function(score_gradient, jit_compile=True, autograph=False) if fuse else score_gradient
 
-
-def look_in_blocks(look, blocks):
-    """model.look of as many queries as keys, in so many blocks of queries, each of which looks only as far as it may."""
-    def look_all(q, k, v, mask, drop=None):
+    def look(q, k, v, mask, drop=None):
         n = tf.shape(q)[2] if q.shape[2] is None else q.shape[2]
         ends = [n * i // blocks for i in range(blocks + 1)]
         sizes = [stop - start for start, stop in zip(ends, ends[1:])]
-        q, k, v = (tf.split(x, sizes, axis=2, num=blocks) for x in (q, k, v))
-        return tf.concat([look(q[i], tf.concat(k[:i + 1], axis=2), tf.concat(v[:i + 1], axis=2), mask[ends[i]:ends[i + 1], :ends[i + 1]],
-                               drop and partial(drop, part=i)) for i in range(blocks)], axis=2)
-    return look_all
+        drop = drop or (lambda w, part: w)
+
+        def parts(i, q, *others):
+            """Block i of the queries, and all that it may look at of the others."""
+            return q[:, :, ends[i]:ends[i + 1]], *(x[:, :, :ends[i + 1]] for x in others)
+
+        def weigh(i, q, k):
+            return model.weigh(q, k, mask[ends[i]:ends[i + 1], :ends[i + 1]])
+
+        def one(i, q, k, v):
+            q, k, v = parts(i, q, k, v)
+            return tf.matmul(drop(weigh(i, q, k), part=i), v)
+
+        @tf.custom_gradient
+        def whole(q, k, v):
+            y = model.merge_heads(tf.concat([one(i, q, k, v) for i in range(blocks)], axis=2))
+
+            def gradient(dy):
+                d = tf.reduce_sum(model.split_heads(tf.cast(dy, tf.float32) * tf.cast(y, tf.float32), q.shape[1]), axis=-1, keepdims=True)
+                dy, *kept = _behind(order, dy, q, k, v)
+                dy, scale, dq, dk, dv = model.split_heads(dy, q.shape[1]), tf.cast(math.sqrt(q.shape[3]), q.dtype), [], [], []
+                for i in range(blocks):
+                    q_, k_, v_ = parts(i, *kept)
+                    dy_, d_ = (x[:, :, ends[i]:ends[i + 1]] for x in (dy, d))
+                    w = weigh(i, q_, k_)
+                    ds = through_softmax(w, drop(tf.matmul(dy_, v_, transpose_b=True), part=i), d_)
+                    dq.append(tf.matmul(ds, k_) / scale)
+                    for found, of_keys in ((dk, tf.matmul(ds, q_ / scale, transpose_a=True)), (dv, tf.matmul(drop(w, part=i), dy_, transpose_a=True))):
+                        found.append(tf.split(of_keys, sizes[:i + 1], axis=2, num=i + 1))
+                together = lambda found: tf.concat([tf.add_n([of_block[j] for of_block in found[j:]]) for j in range(blocks)], axis=2)
+                return tf.concat(dq, axis=2), together(dk), together(dv)
+
+            return y, gradient
+
+        return whole(q, k, v)
+
+    return look
+
+
+def _behind(order, *tensors):
+    """The same tensors, of which nothing is computed before the first of them is there: what is computed again is not computed early, nor only once."""
+    if order == 'xla':
+        return xla.optimization_barrier(*tensors)
+    with tf.control_dependencies(tensors[:1]):
+        return [tf.identity(x) for x in tensors]
 
 
 def training_ops(*, blocks=1, fuse=False, order='graph', keep=False, drop=model.drop_none):
@@ -140,16 +177,12 @@ def training_ops(*, blocks=1, fuse=False, order='graph', keep=False, drop=model.
     recomputation in different ways. keep: do without recomputation, in a layer that is recomputed as a whole. drop: as in model.Ops.
     """
     again = tf.recompute_grad if order == 'xla' else recomputed
-    norm, gelu, probabilities = model.norm, model.gelu, tf.nn.softmax
+    norm, gelu = model.norm, model.gelu
     if fuse:
         compiled_norm = compiled(lambda x, g, b: model.norm(x, {'g': g, 'b': b}), norm_gradient)
         norm = lambda x, p: compiled_norm(x, tf.convert_to_tensor(p['g']), tf.convert_to_tensor(p['b']))
-        gelu, probabilities = compiled(model.gelu, gelu_gradient), softmax
-
-    def look(q, k, v, mask, drop=None):
-        return again(lambda q, k, v: model.look(q, k, v, mask, drop, probabilities))(q, k, v)
-
-    return model.Ops(norm=norm, gelu=gelu, look=look_in_blocks(look, blocks), lean=model.keep_all if keep else again, drop=drop)
+        gelu = compiled(model.gelu, gelu_gradient)
+    return model.Ops(norm=norm, gelu=gelu, look=look_in_blocks(blocks, fuse=fuse, order=order), lean=model.keep_all if keep else again, drop=drop)
 
 
 def cross_entropy(h, wte, labels, weights, *, smoothing=0.0, blocks=1, fuse=False, learn_wte=True):

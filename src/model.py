@@ -203,13 +203,18 @@ def merge_heads(x):
     return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch, sequence, x.shape[1] * x.shape[3]])
 
 
-def look(q, k, v, mask, drop=None, softmax=tf.nn.softmax):
-    """Scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1): for each query the mean of the values,
-    weighted by the softmax of its products with the keys. q [batch, head, sequence, features], k and v [batch, head, all, features],
-    mask [sequence, all]: true where a query may look. drop: what the weights pass through. -> [batch, head, sequence, features]"""
-    w = tf.matmul(q / tf.cast(math.sqrt(q.shape[-1]), q.dtype), k, transpose_b=True)                 # [batch, head, sequence, all]
-    w = softmax(tf.where(mask, w, tf.cast(max(-1e10, float(w.dtype.min)), w.dtype)))
-    return tf.matmul(w if drop is None else drop(w), v)
+def weigh(q, k, mask):
+    """How much each query looks at each key: the softmax of their products, [batch, head, sequence, all]. The arguments are look's."""
+    w = tf.matmul(q / tf.cast(math.sqrt(q.shape[-1]), q.dtype), k, transpose_b=True)
+    return tf.nn.softmax(tf.where(mask, w, tf.cast(max(-1e10, float(w.dtype.min)), w.dtype)))
+
+
+def look(q, k, v, mask, drop=None):
+    """Scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1): for each query the mean of the values, as `weigh`
+    weighs them. q [batch, head, sequence, features], k and v [batch, head, all, features], mask [sequence, all]: true where a query may
+    look. drop: what the weights pass through. -> [batch, sequence, n_embd]"""
+    w = weigh(q, k, mask)
+    return merge_heads(tf.matmul(w if drop is None else drop(w), v))
 
 
 def visible(keys, queries, window=0):
@@ -234,7 +239,7 @@ def look_back(q, past, layer, positions, window=0):
     """look for queries at `positions` [batch, sequence] of a static cache `past` [batch, n_layer, 2, n_head, n_ctx, features], which holds
     the keys and values of `layer` up to and at those; with a window, at that many of them. Reads no further than the furthest of them, in
     steps of REACH, and keeps softmax's sum up to date (Milakov and Gimelshein 2018, arXiv:1805.02867, algorithm 3).
-    -> [batch, head, sequence, features]"""
+    -> [batch, sequence, n_embd]"""
     batch, n_layer, _, n_head, n_ctx, features = past.shape
     size = min(REACH, n_ctx)
     q = q / tf.cast(math.sqrt(features), q.dtype)
@@ -253,7 +258,7 @@ def look_back(q, past, layer, positions, window=0):
     steps = tf.reduce_max(positions) // size + 1
     start = tf.maximum(0, tf.reduce_min(positions) - window + 1) // size if window else 0
     _, _, total, y = tf.while_loop(lambda i, *_: i < steps, read, (start, nothing - 1e30, nothing, tf.zeros(q.shape)))
-    return tf.cast(y / total, q.dtype)
+    return merge_heads(tf.cast(y / total, q.dtype))
 
 
 def keep_all(f):
@@ -294,7 +299,7 @@ def attn(x, p, ln, *, remember, mask, hparams, ops, place):
     qkv = ops.lean(lambda x: conv1d(ops.norm(x, ln), p['c_attn']))(x)                                # [batch, sequence, 3 * n_embd]
     q, k, v = (split_heads(z, hparams.n_head) for z in tf.split(qkv, 3, axis=2))
     y = ops.look(q, *remember(k, v), mask, lambda w, part=0: ops.drop(w, place, part))
-    return ops.drop(conv1d(merge_heads(y), p['c_proj']), place + 1)
+    return ops.drop(conv1d(y, p['c_proj']), place + 1)
 
 
 def mlp(x, p, ln, *, ops, place):
