@@ -4,6 +4,7 @@
     files.py       whole files or none: temporary name, flush, rename
     workers.py     the processes that train together: who they are, that all are there, and what becomes of one that dies
     fetch.py       a file from the network: resumed, checked, whole
+    words.py       long texts -> token ids: all words cut at once, most of them known already
     encoder.py     text <-> token ids: GPT-2's byte-level BPE
     dialogue.py    conversation <-> text: the styles in which turns are written
     memory.py      what was said, kept in one SQLite file: recall, forget
@@ -30,6 +31,7 @@
     trainer.py     batches -> better weights: loss, optimizer, train_step, resumable state
     plan.py        what a training step will take, before any is spent, and what makes it fit
     history.py     what a run remembers of its course: history.csv, loss.png, TensorBoard, the best validation
+    run.py         a training run: what it loads, what happens at each step
     chat.py        a conversation with a model: context window, who speaks, end of turn, streaming
     formats/       models as other runtimes keep them: one file per format
     intervals.py   how sure a number is that was found on so many texts

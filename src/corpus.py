@@ -24,9 +24,9 @@ import regex
 from .console import UsageError, UserError
 from .dialogue import Conversation, Turn
 from .readers.times import iso_time
+from .words import UNSPACED
 
 HOUR = 3600 * 1000                                      # milliseconds
-UNSPACED = r'\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー'         # letters of words that no blank ends
 
 
 def milliseconds(text):

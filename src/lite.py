@@ -393,7 +393,7 @@ class Engine:
             model.AllocateTensors(part)
             self._shapes[part] = shapes
         for name, array in inputs.items():
-            model.SetTensor(names[name], array, part)
+            np.copyto(model.tensor(model, names[name], part), array)       # into its memory; SetTensor copies twice what is not contiguous, as keys are
         model.Invoke(part)
         return {name: model.GetTensor(names[name], part) for name in ('x_out', 'qkv', 'y', 'logits') if name in names}
 

@@ -27,8 +27,8 @@ import regex
 
 from . import console, files
 from .console import UserError
-from .corpus import UNSPACED
 from .dialogue import Turn
+from .words import UNSPACED
 
 MAGIC = b'SQLite format 3\0'                            # how every SQLite file begins
 APPLICATION, VERSION = 0x43686174, 2                    # 'Chat' in its PRAGMA application_id; its PRAGMA user_version

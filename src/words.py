@@ -14,6 +14,7 @@ import numpy as np
 import regex
 import tiktoken
 
+UNSPACED = r'\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー'         # letters of words that no blank ends
 BLOCK = 1 << 17                                         # characters at a time: what is made of them stays in the processor's cache
 PLACES = 18                                             # 2 ** this many in the table
 WORD, IDS = 15, 4

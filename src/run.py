@@ -1,0 +1,485 @@
+"""A training run: its folders, what it loads, and what happens at each step.
+
+    load        weights, vocabulary, data, optimizer; and where the run stood
+    describe    what is about to run, before any of its time is spent
+    loop        save, sample, validate where due, then step; until it is enough, or a signal
+
+TensorFlow is not imported before `load`, which must know which workers there are.
+"""
+import json
+import math
+import os
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from . import console, files
+from .console import UsageError, UserError
+
+
+class Run:
+    """A training run: its folders, its step counter, and what happens at each step."""
+
+    def __init__(self, args, workers=None):
+        """workers: the processes that train together; None for one alone."""
+        self.args, self.workers = args, workers
+        self.chief = workers is None or workers.chief   # who alone writes
+        self.directory = os.path.join(args.checkpoint_dir, args.run_name)
+        self.counter, self.average, self.started = 1, (0.0, 0.0), time.time()
+        self.saved = None                               # the counter of the newest checkpoint of this process
+        self.bar = None
+        self.begins = 1                                 # the step that comes next, as its checkpoint counted: what was told of it and later is void
+        self.stop_signal, self.stopped_early = None, False
+
+    # ---- before the first step
+
+    def connect(self, tf):
+        """Sets self.strategy: the distribution over all workers, which TensorFlow must know before it starts."""
+        there = len(tf.config.list_physical_devices('GPU'))
+        gpus = min(self.args.devices or there, there)
+        self.workers.agree({'GPUs': gpus})
+        self.strategy = self.workers.strategy(gpus)
+
+    def load(self):
+        """Weights, vocabulary, data, optimizer; then where the run stood."""
+        from . import checkpoint, dataset, encoder, settings
+        args = self.args
+        self.seed = settings.fresh_seed() if args.seed is None else args.seed
+        if self.workers:                                # all draw alike, as the chief does
+            self.seed = args.seed = self.workers.agree({'seed': args.seed}, told=self.seed)
+        self.continues = args.restore_from not in ('fresh', 'scratch') and checkpoint.latest(self.directory) is not None
+        model_folder = self._model_folder(self.continues)
+        self.enc = encoder.get_encoder(model_folder)
+        params, prefix = self._weights(model_folder)
+
+        print('Loading dataset...')
+        loaded = self._data(args.dataset)
+        self.settings = self._settings(loaded, model_folder)
+        held_out = None
+        if args.val_every and args.val_dataset:
+            held_out = self._held_out(loaded)
+        elif args.val_every:
+            loaded, held_out = loaded.divided(args.val_share)
+        self.sampler = loaded.sampler(args.seed, args.windows, args.learn_from, args.max_turns)
+        self.seq_len = dataset.window(self.sampler, self.hparams.n_ctx, args.seq_len)
+        params = self._adapt(self._extend(params, loaded), prefix)
+        print('dataset has', self.sampler.total_size, 'tokens')
+        if held_out:
+            self.val_sampler = held_out.sampler(1, args.windows, args.learn_from, args.max_turns, name='validation set')
+            self._warn_of_padding(self.val_sampler)
+        self._warn_of_padding(self.sampler)
+
+        self._plan_steps()
+        self._fit(params)
+        strategy = self._strategy()
+        n_workers, index = (len(self.workers.addresses), self.workers.index) if self.workers else (1, 0)
+        n_replicas = strategy.num_replicas_in_sync if strategy else 1
+        if args.batch_size % n_replicas:
+            raise UsageError(f'--batch_size {args.batch_size} cannot be shared among {n_replicas} devices evenly: give a multiple of {n_replicas}.')
+        self.batches = dataset.Ahead(dataset.Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise, rows=(index, n_workers)))
+        self.trainer = self._trainer(params, strategy, index, args.batch_size // n_workers)
+        if prefix and self.own:
+            self._resume(prefix)
+        if self.workers:
+            self.workers.agree({'step': self.counter, 'model': self.hparams.to_json(), 'dataset': self.settings['dataset_sha256']}
+                               | {f'--{name}': value for name, value in vars(args).items() if name != 'worker_index'})
+        self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
+        self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from, loaded.turn_length(args.learn_from))
+
+    def _held_out(self, loaded):
+        """--val_dataset, as a dataset.Loaded."""
+        args = self.args
+        held_out = self._data(args.val_dataset)
+        if held_out.enc.n_vocab > max(self.hparams.n_vocab, loaded.enc.n_vocab):
+            raise UserError(f'{args.val_dataset} is in the style "{held_out.dialogue["style"]}", whose special tokens the model does not have: '
+                            'write --val_dataset in the style of --dataset.')
+        return held_out
+
+    def _plan_steps(self):
+        """--epochs and --warmup_ratio as numbers of steps, once it is known how much data there is."""
+        args = self.args
+        if args.epochs is not None:
+            drawn = args.batch_size * args.accumulate_gradients         # windows a step
+            one = len(self.sampler) / drawn if self.sampler.padded else self.sampler.total_size / (drawn * self.seq_len)
+            args.stop_after = math.ceil(args.epochs * one) + 1
+        if args.warmup_ratio is not None:
+            if not args.stop_after:
+                raise UsageError('--warmup_ratio is a share of all steps: give --stop_after or --epochs.')
+            args.warmup_steps = round(args.warmup_ratio * (args.stop_after - 1))
+
+    def _model_folder(self, continues):
+        """Where vocabulary and hparams.json lie: in the run itself where it goes on, else in the model."""
+        from .model import HParams
+        args = self.args
+        if not (continues and all(os.path.isfile(os.path.join(self.directory, name)) for name in ('hparams.json', 'encoder.json', 'vocab.bpe'))):
+            return files.model_folder(args.model_name or '124M', args.models_dir)
+        if args.model_name is not None:
+            model_folder = files.model_folder(args.model_name, args.models_dir)
+            named, own = HParams.read(model_folder), HParams.read(self.directory)
+            if replace(named, n_vocab=own.n_vocab, type_tokens=own.type_tokens) != own or named.n_vocab > own.n_vocab:      # a run may add tokens
+                raise UserError(f'{self.directory} is a model of {own.to_json()} but {model_folder} is one of {named.to_json()}: '
+                                'give the --model_name that the run was made from, or another --run_name.')
+        return self.directory
+
+    def _weights(self, model_folder):
+        """The weights that --restore_from names, and the checkpoint they come from (None: random ones). Sets self.hparams."""
+        from . import checkpoint, model
+        args = self.args
+        self.hparams = model.HParams.read(model_folder)
+        if self.enc.n_vocab > self.hparams.n_vocab:
+            raise UserError(f'{model_folder}: the vocabulary has {self.enc.n_vocab} tokens but hparams.json says n_vocab {self.hparams.n_vocab}; '
+                            'the files are of two different models.')
+        if args.restore_from == 'scratch':
+            print('Starting from random weights')
+            return model.init_params(self.hparams, self.seed), None
+        latest = self.directory if checkpoint.latest(self.directory) else model_folder
+        asked = {'latest': latest, 'best': os.path.join(self.directory, 'best'), 'fresh': model_folder}.get(args.restore_from, args.restore_from)
+        _, prefix = checkpoint.resolve(asked, args.models_dir)
+        self.own = self.continues and (files.is_in(prefix, self.directory) or args.restore_from == 'best')     # a checkpoint of this very run
+        print('Loading checkpoint', prefix)
+        hparams, params = checkpoint.load(prefix, args.models_dir, self.hparams, merge=not (self.own or args.lora_rank))
+        if hparams != self.hparams:
+            way_out = ('give the --model_name that the run was made from, or another --run_name' if args.restore_from == 'latest' else
+                       f'give --model_name {os.path.dirname(prefix)} as well')
+            raise UserError(f'{prefix} is a model of {hparams.to_json()} but {model_folder} is one of {self.hparams.to_json()}: {way_out}.')
+        return params, prefix
+
+    def _data(self, path):
+        """What lies at `path`, as a dataset.Loaded."""
+        from . import dataset
+        with tqdm(unit='B', unit_scale=True, leave=False, disable=None) as bar:
+            return dataset.load_corpus(self.enc, path, self.args.combine, self.args.encoding, self.args.legacy_endoftext, progress=bar.update, say=bar.write)
+
+    def _extend(self, params, loaded):
+        """The weights with an embedding for each special token that the conversations bring. Sets self.enc and self.hparams."""
+        from . import dialogue, model
+        self.enc = loaded.enc
+        style = dialogue.style_of(loaded.dialogue)
+        types = tuple(self.enc.special_tokens[name] for name in style.type_tokens) or self.hparams.type_tokens      # what a run has, it keeps
+        if self.enc.n_vocab <= self.hparams.n_vocab and types == self.hparams.type_tokens:
+            return params
+        if self.args.only_train_transformer_layers:
+            raise UsageError(f'the style "{style.name}" brings new tokens, whose embeddings must be learnt: leave out --only_train_transformer_layers.')
+        n_vocab = max(self.hparams.n_vocab, self.enc.n_vocab)
+        print(f'The vocabulary grows from {self.hparams.n_vocab} to {n_vocab} tokens: {" ".join(style.special_tokens)}')
+        self.hparams, params = model.extended(self.hparams, params, n_vocab, types, self.seed)
+        return params
+
+    def _adapt(self, params, prefix):
+        """The weights with the adapters that the run has, or is to have. Sets self.base, which they are added to."""
+        from . import checkpoint, lora
+        args, self.base = self.args, None
+        if args.lora_rank:
+            if prefix is None:
+                raise UsageError(f'--lora_rank {args.lora_rank} trains adapters of a model that can speak already, not of random weights: leave out --restore_from scratch.')
+            params = lora.add(params, args.lora_rank, args.lora_alpha or 2 * args.lora_rank, args.lora_targets, self.seed)
+        there = lora.settings(params)
+        if there:
+            self.base = checkpoint.hold_base(self.directory, prefix, args.models_dir) if self.chief else checkpoint.find_base(prefix, args.models_dir)
+            print(f'Training adapters of {lora.describe(there)}; the weights of {self.base.prefix} stay as they are')
+        return params
+
+    def _settings(self, loaded, model_folder):
+        """What settings.json keeps of what the run is made of.
+
+        Raises UsageError where the run is to go on with another vocabulary or dataset than it had, unless --allow_change.
+        """
+        from . import dataset
+        args, path = self.args, os.path.join(self.directory, 'settings.json')
+        folder = files.model_folder(args.model_name, args.models_dir) if args.model_name else model_folder
+        now = {'vocabulary_sha256': files.sha256(os.path.join(folder, 'encoder.json'), os.path.join(folder, 'vocab.bpe')),
+               'dataset': args.dataset, 'dataset_tokens': sum(map(len, loaded.chunks)), 'dataset_sha256': dataset.fingerprint(loaded.chunks)}
+        if not self.continues or not os.path.isfile(path):              # a run of a fork has none
+            return now
+        try:
+            with open(path, encoding='utf-8') as file:
+                then = json.load(file)
+            changed = []
+            if args.model_name is None:
+                now['vocabulary_sha256'] = then['vocabulary_sha256']    # the run has its own, with the special tokens that it learnt
+            elif then['vocabulary_sha256'] != now['vocabulary_sha256']:
+                changed.append(f'a vocabulary of SHA-256 {then["vocabulary_sha256"][:12]}..., and that of {args.model_name} has {now["vocabulary_sha256"][:12]}...')
+            if then['dataset_sha256'] != now['dataset_sha256']:
+                changed.append(f'{then["dataset"]} of {then["dataset_tokens"]} tokens (SHA-256 {then["dataset_sha256"][:12]}...), '
+                               f'and {now["dataset"]} has {now["dataset_tokens"]} ({now["dataset_sha256"][:12]}...)')
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f'{path} is damaged: delete it to go on without comparing the dataset with that of before.') from None
+        if changed and not args.allow_change:
+            raise UsageError(f'{self.directory} was trained with {"; and with ".join(changed)}: --allow_change goes on all the same, another --run_name starts anew.')
+        return now
+
+    def _warn_of_padding(self, sampler):
+        from . import dataset
+        sentence = dataset.padding(sampler, self.seq_len)
+        if sentence:
+            print(sentence)
+
+    def _fit(self, params):
+        """Sets self.plan: what a step takes. Where that is more than there is, tells what would fit, or with --fit does it."""
+        import tensorflow as tf
+
+        from . import plan, trainer
+        args = self.args
+        names = trainer.trained(params, args.only_train_transformer_layers, args.freeze_layers, self.base and self.base.n_vocab)
+        args.precision = console.gpu_precision() if args.precision == 'auto' else args.precision
+        self.plan = plan.Plan(self.hparams, args.batch_size, self.seq_len, n_trained=sum(math.prod(v.shape) for v in names.values()), learns_wte='wte' in names,
+                              accumulate=args.accumulate_gradients, optimizer=args.optimizer, recompute=args.memory_saving_gradients, precision=args.precision)
+        there, needed = plan.memory(), self.plan.bytes()
+        if there is None or needed <= there or tf.config.list_physical_devices('GPU'):          # how much a GPU has, TensorFlow does not tell
+            return
+        sentence = f'This machine has {there / 1e9:.1f} GB of memory, and a step needs about {needed / 1e9:.1f} GB'
+        fitting = self.plan.fitting(there)
+        if fitting is None:
+            way_out = 'even small steps with adafactor would not fit: train adapters (--lora_rank 8), a part of the layers (--freeze_layers), or a smaller model'
+            if args.fit:
+                raise UserError(f'{sentence}; {way_out}.')
+            return print(f'{sentence}; {way_out}.')
+        changes = self.plan.flags(fitting)
+        flags = ' '.join(f'--{name}' if value is True else f'--{name} {value}' for name, value in changes.items())
+        if not args.fit:
+            return print(f'{sentence}: {flags} would need {fitting.bytes() / 1e9:.1f} GB; --fit does that.')
+        print(f'{sentence}, so --fit makes it {flags}, which needs {fitting.bytes() / 1e9:.1f} GB')
+        vars(args).update(changes)
+        self.plan = fitting
+
+    def _strategy(self):
+        """TensorFlow's distribution over the GPUs of this host, or of all workers; None for one device."""
+        import tensorflow as tf
+        gpus = [gpu.name for gpu in tf.config.list_logical_devices('GPU')]
+        if self.args.devices and self.args.devices > max(1, len(gpus)):
+            raise UsageError(f'--devices {self.args.devices}: this host has {len(gpus)} GPUs that TensorFlow sees.')
+        gpus = gpus[:self.args.devices]
+        if self.workers:
+            return self.strategy
+        return tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else None
+
+    def _trainer(self, params, strategy, index, rows):
+        from . import trainer
+        args = self.args
+        return trainer.Trainer(
+            self.hparams, params, optimizer=args.optimizer, beta=args.beta, beta2=args.beta2,
+            learning_rate=trainer.schedule(args.schedule, args.learning_rate, args.warmup_steps, args.stop_after and args.stop_after - 1),
+            weight_decay=args.weight_decay, clip_norm=args.clip_norm, precision=args.precision, dropout=args.dropout,
+            label_smoothing=args.label_smoothing, seed=self.seed, accumulate=args.accumulate_gradients, recompute=args.memory_saving_gradients,
+            only_transformer_layers=args.only_train_transformer_layers, freeze_layers=args.freeze_layers, base_vocab=self.base and self.base.n_vocab,
+            tokens=rows * self.seq_len, strategy=strategy, index=index)
+
+    def _resume(self, prefix):
+        """Counter, optimizer, random state and average as they were when `prefix` was saved."""
+        from . import checkpoint
+        reader = checkpoint.read_state(prefix)
+        if reader is None:                              # a fork's run folder: weights and counter only
+            self.begins = checkpoint.read_counter(self.directory)
+            self.counter = self.begins + 1
+            print(f'{prefix} has no optimizer state beside it: the optimizer starts anew')
+            return
+        progress = self.trainer.restore(reader)
+        self.begins, self.average = progress['counter'], tuple(progress['average'])
+        self.counter = self.begins + 1                  # as the forks count
+        if 'note' in progress:
+            print(progress['note'])
+        if progress['tokens'] == self.sampler.total_size:
+            self.batches.state = progress['batches']
+        else:
+            print(f'the dataset has changed ({progress["tokens"]} tokens then): its random order starts anew')
+
+    def describe(self):
+        """What is about to run, and an estimate of what it takes."""
+        import tensorflow as tf
+
+        from . import plan, trainer
+        args, hparams = self.args, self.hparams
+        tokens = args.batch_size * self.seq_len * args.accumulate_gradients
+        gpus = tf.config.list_physical_devices('GPU')
+        if gpus:
+            device = ', '.join(tf.config.experimental.get_device_details(gpu).get('device_name', gpu.name) for gpu in gpus[:1])
+        else:
+            device = f'CPU, {os.cpu_count()} cores (no GPU is seen; pip install "tensorflow[and-cuda]" on a machine that has one)'
+        print(f'Device: {device}')
+        print(f'Model: {plan.n_params(hparams) / 1e6:.1f} million parameters, '
+              f'{self.plan.n_trained / 1e6:.1f} million of them trained')
+        steps = max(0, args.stop_after - self.counter) if args.stop_after else None
+        batches = f' x {args.accumulate_gradients}' if args.accumulate_gradients > 1 else ''
+        if self.sampler.padded:
+            each = f'{args.batch_size}{batches} replies with the turns before them, up to {self.seq_len} tokens'
+            share = f'each of {len(self.sampler)} replies {(steps or 0) * args.batch_size * args.accumulate_gradients / len(self.sampler):.2f} times'
+        else:
+            each = f'{args.batch_size} x {self.seq_len} tokens{batches} = {tokens}'
+            share = f'{(steps or 0) * tokens / self.sampler.total_size:.2f} epochs'
+        print(f'Each step: {each}; ' + ('until Ctrl-C' if steps is None else f'{steps} step{"s" * (steps != 1)} = {share}'))
+        seconds = self.plan.seconds(trainer.measured_flops(self.trainer.precision))
+        total = '' if not steps else f', {duration(steps * seconds)} in all'
+        print(f'Estimate: {self.plan.bytes() / 1e9:.1f} GB of memory, {seconds:.2g} s a step{total}')
+
+    def show_batch(self):
+        """Print a batch, the learnt tokens green on a terminal, between [[ ]] elsewhere; \u21b5 is a line break."""
+        green, plain = ('\033[32m', '\033[0m') if os.isatty(1) and 'NO_COLOR' not in os.environ else ('[[', ']]')
+        X, labels, weights = self.batches.next()
+        print(f'A batch of {len(X)} windows, {int(weights.sum())} of {X.size} tokens learnt:')
+        for row, (ids, learns) in enumerate(zip(X, weights), 1):
+            last = np.flatnonzero(learns)[-1] + 2               # where padding or unlearnt words may follow
+            print(f'\n======== WINDOW {row} ========')
+            counted = np.concatenate([[False], learns[:-1] > 0])
+            changes = np.flatnonzero(np.diff(counted[:last])) + 1
+            for piece, on in zip(np.split(ids[:last], changes), counted[np.concatenate([[0], changes])]):
+                text = self.enc.decode(piece).replace('\n', '\u21b5\n')
+                print(green + text + plain if on else text, end='')
+            print()
+
+    # ---- the loop
+
+    @property
+    def leaving(self):
+        """Whether training is to end before stop_after: by a signal or --early_stop; several workers must all know, which takes a step."""
+        return self.trainer.stopped if self.workers else bool(self.stop_signal or self.stopped_early)
+
+    def loop(self):
+        """Save, sample, validate where due, then step; until stop_after, --early_stop or a signal. Returns the exit status."""
+        from . import history
+        args = self.args
+        self.history = history.History(self.directory, self.begins)
+        if self.history.note:
+            print(self.history.note)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        print('Training...')
+        self.started = self.stepped = time.time()
+        total = args.stop_after - 1 if args.stop_after else None
+        wants_bar = self.chief and (args.log == 'bar' or (args.log == 'auto' and os.isatty(1)))
+        self.bar = tqdm(total=total, initial=min(self.counter - 1, total or self.counter), unit='step', dynamic_ncols=True) if wants_bar else None
+        began = self.counter
+        while not (self.leaving or (args.stop_after and self.counter >= args.stop_after)):
+            if args.save_every and self.counter % args.save_every == 0:
+                self.save()
+            if self.chief and args.sample_every and self.counter % args.sample_every == 0:
+                self.sample()
+            if self.chief and args.val_every and (self.counter % args.val_every == 0 or self.counter == 1):
+                self.validate()
+            if self.leaving:
+                break
+            self.step()
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+        if self.stop_signal:
+            print('interrupted')
+        if self.counter not in (self.saved, began):
+            self.save()
+        self.history.close()
+        return 128 + self.stop_signal if self.stop_signal else 0
+
+    def step(self):
+        """One step of the optimizer, recorded."""
+        import tensorflow as tf
+        trainer, rate = self.trainer, self.trainer.learning_rate
+        try:
+            loss = trainer.step(self.batches, bool(self.stop_signal or self.stopped_early))
+        except tf.errors.OpError:
+            if self.workers:
+                self.workers.blame()
+            raise
+        now = time.time()
+        speed, self.stepped = trainer.positions / (now - self.stepped), now
+        at = f'[{self.counter} | {now - self.started:2.2f}]'
+        if trainer.skipped_in_a_row:
+            self.say(f'{at} the loss is {loss:2.2f}, it or a gradient is not finite: this step is skipped ({trainer.skipped} so far)')
+            if trainer.skipped_in_a_row >= trainer.patience:
+                raise UserError(f'{trainer.skipped_in_a_row} steps in a row, up to {self.counter}, had a loss or gradient that is not finite; the checkpoints are untouched: '
+                                f'go on from the last one with a smaller --learning_rate than {rate:.2g}, with --clip_norm 1, or with --precision float32.')
+        else:
+            self.average = (self.average[0] * 0.99 + loss, self.average[1] * 0.99 + 1.0)
+        if self.chief:
+            self.history.record(self.counter, loss=loss, learning_rate=rate, tokens_per_s=speed)
+            average = self.average[0] / max(self.average[1], 1e-9)
+            if self.bar is not None:
+                self.bar.set_postfix_str(f'loss={loss:.2f} avg={average:.2f}, {speed:,.0f} tokens/s', refresh=False)
+                self.bar.update()
+            elif self.counter % self.args.print_every == 0:
+                self.say(f'{at} loss={loss:2.2f} avg={average:2.2f}')
+        self.counter += 1
+
+    def _on_signal(self, number, frame):
+        """The first signal lets the step finish and saves; a second Ctrl-C stops at once."""
+        if self.stop_signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.stop_signal = number
+
+    def say(self, line):
+        """A line of output that leaves the bar whole."""
+        print(line, flush=True) if self.bar is None else self.bar.write(line)
+
+    def save(self):
+        """Write the checkpoint of this counter, unless there is one already. Returns its prefix."""
+        from . import checkpoint
+        prefix = os.path.join(self.directory, f'model-{self.counter}')
+        if self.saved == self.counter or not self.chief:
+            self.saved = self.counter
+            return prefix
+        self.say(f'Saving {prefix}')
+        state = self.trainer.state(counter=self.counter, average=self.average, batches=self.batches.state, tokens=self.sampler.total_size)
+        checkpoint.save(self.directory, self.hparams, self.trainer.params, self.counter, state, base=self.base)
+        checkpoint.copy_vocabulary(self.model_folder, self.directory, self.special_tokens)     # behind the weights, which may have grown
+        checkpoint.write_dialogue(self.directory, self.dialogue)
+        self.model_folder = self.directory
+        checkpoint.write_counter(self.directory, self.counter)
+        with files.whole(os.path.join(self.directory, 'settings.json'), 'w', encoding='utf-8') as file:
+            arguments = {name: value for name, value in vars(self.args).items() if value is not None}
+            json.dump(self.settings | {'arguments': arguments}, file, ensure_ascii=False, indent=1)
+        self.history.draw()
+        self.saved, self.stepped = self.counter, time.time()
+        return prefix
+
+    def sample(self):
+        """Write sample_num texts that begin where a document does to samples/<run>/samples-<counter>; print the last one."""
+        from . import dialogue, sample
+        args = self.args
+        self.say('Generating samples...')
+        length = min(args.sample_length, self.hparams.n_ctx - 1)
+        start = (dialogue.style_of(self.dialogue).begin_ids(self.enc) or [int(self.sampler.chunks[0][0])])[0]
+        texts = []
+        while len(texts) < args.sample_num:
+            batch = min(args.batch_size, args.sample_num - len(texts))
+            out = sample.sample_sequence(self.hparams, self.trainer.params, length=length, start_token=start, batch_size=batch,
+                                         temperature=1.0, top_k=args.top_k, top_p=args.top_p, seed=[self.seed, self.counter, len(texts)])
+            texts += [self.enc.decode(ids) for ids in out[:, 1:]]
+        blocks = [f'======== SAMPLE {i} ========\n{text}\n' for i, text in enumerate(texts, 1)]
+        self.say(blocks[-1])
+        with files.whole(os.path.join('samples', args.run_name, f'samples-{self.counter}'), 'w', encoding=args.encoding, errors='replace') as file:
+            file.write('\n'.join(blocks))
+        self.stepped = time.time()
+
+    def validate(self):
+        """The loss on val_batch_count batches, the same ones every time. Keeps the best checkpoint; sees when to stop early."""
+        from . import checkpoint, dataset
+        args = self.args
+        self.say('Calculating validation loss...')
+        self.val_sampler.rng = np.random.default_rng(1)
+        batches = dataset.Batches(self.val_sampler, args.val_batch_size, self.seq_len, self.hparams.n_vocab, replies=self.val_sampler.replies is not None)
+        loss, reply_loss = self.trainer.validate(batches, args.val_batch_count)
+        perplexity = math.exp(min(loss if reply_loss is None else reply_loss, 700))
+        self.history.record(self.counter, val_loss=loss, perplexity=perplexity)
+        at = f'[{self.counter} | {time.time() - self.started:2.2f}]'
+        self.say(f'{at} validation loss = {loss:2.2f}')
+        if reply_loss is not None:
+            self.say(f'{at} perplexity of replies = {perplexity:2.2f}')
+        if self.history.rising_since:
+            self.say(f'validation has risen since step {self.history.rising_since:,}: from here on the model learns the training data by heart')
+        if self.history.best[0] == self.counter and self.counter > 1 and math.isfinite(loss):
+            checkpoint.write_best(self.directory, self.save(), loss)
+        if args.early_stop and self.history.since_best >= args.early_stop:
+            step, best = self.history.best
+            self.say(f'{self.history.since_best} validations in a row were not better than {best:.2f} at step {step:,}: stopped early; '
+                     f'that checkpoint is in {os.path.join(self.directory, "best")}')
+            self.stopped_early = True
+        self.stepped = time.time()
+
+
+def duration(seconds):
+    """Seconds as a person says them."""
+    for unit, size in (('h', 3600), ('min', 60)):
+        if seconds >= size:
+            return f'{seconds / size:.1f} {unit}'
+    return f'{seconds:.0f} s'
