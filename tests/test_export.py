@@ -220,6 +220,26 @@ for folder in sys.argv[2:]:
 """
 
 
+def test_savedmodel_in_a_session_as_tensorflow_serving_runs_it(here):
+    """TensorFlow Serving loads the graph of the tag `serve` into a session, and runs the tensors that a signature names."""
+    ids, v1, folder = np.array([[2047, 2049, 300, 7]], np.int32), tf.compat.v1, str(written(here, 'savedmodel') / '1')
+    with tf.Graph().as_default(), v1.Session() as session:
+        signatures = v1.saved_model.load(session, ['serve'], folder).signature_def
+
+        def run(name, **inputs):
+            tensors = signatures[name].inputs, signatures[name].outputs
+            assert sorted(tensors[0]) == sorted(inputs)
+            return session.run({key: tensor.name for key, tensor in tensors[1].items()}, {tensors[0][key].name: value for key, value in inputs.items()})
+
+        found = run('prefill', ids=ids)
+        np.testing.assert_allclose(run('serving_default', ids=ids)['logits'], found['logits'], atol=1e-5)
+        again = run('step', ids=np.array([[9]], np.int32), past=found['past'], length=np.int32(4))
+        usual = {node.op for function in session.graph_def.library.function for node in function.node_def} | {node.op for node in session.graph_def.node}
+    assert not [op for op in usual if 'Xla' in op or 'Py' in op or 'Mkl' in op]
+    expected = model.model(*checkpoint.load(str(here / 'run')), tf.constant([[*ids[0], 9]]))['logits'][0]
+    np.testing.assert_allclose([found['logits'][0], again['logits'][0]], expected[-2:], atol=1e-4)
+
+
 def test_savedmodel_in_a_process_of_its_own_goes_on_as_ours(here):
     ids, runs = [2047, 2049, 300, 7], ('run', 'typed')
     done = run_script('-c', SERVED, ids, *(written(here, 'savedmodel', run=run) / '1' for run in runs))
