@@ -171,3 +171,34 @@ def choose(logits, uniform, settings, history, prompt, stops=(), bias=None):
     ids, logits = top_p(ids, logits, settings.top_p)
     ids, logits = min_p(ids, logits, settings.min_p)
     return pick(*typical(ids, logits, settings.typical_p), uniform)
+
+
+# ---- beam search
+
+def highest(values, n):
+    """Where the n highest of values [...] are, highest first; of equal ones the first."""
+    n = min(n, len(values))
+    ids = np.flatnonzero(values >= np.partition(values, -n)[-n])
+    return ids[np.argsort(-values[ids], kind='stable')[:n]]
+
+
+def beam_step(scores, logits, ended, stop):
+    """logits.beam_step of one row: scores [beams], logits [beams, n_vocab] float32, ended [beams] bool -> scores, the beam that each continues, and
+    its next token: all [beams], best first."""
+    found = []
+    for beam, (score, z, over) in enumerate(zip(scores, logits, ended)):
+        if over:
+            found.append([(score, beam, stop)])
+        else:
+            z = z - z.max()
+            best = highest(z, len(scores))
+            found.append([(score + each, beam, token) for each, token in zip(z[best] - np.log(np.exp(z).sum()), best)])
+    found = [each for of_beam in found for each in of_beam]
+    best = highest(np.array([score for score, _, _ in found], np.float32), len(scores))
+    scores, parents, tokens = zip(*(found[i] for i in best))
+    return np.array(scores, np.float32), np.array(parents), np.array(tokens, np.int32)
+
+
+def best_beam(scores, lengths, alpha=0.6):
+    """logits.best_beam of one row: scores, lengths [beams] -> the beam."""
+    return int(np.argmax(scores / ((5 + lengths) / 6) ** alpha))

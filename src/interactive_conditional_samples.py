@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from src import console, dialogue, encoder, files, folders, generators   # noqa: E402
 from src.settings import Settings, check_settings, fresh_seed            # noqa: E402
-from src.stream import stream                                            # noqa: E402
+from src.stream import beam_search, stream                               # noqa: E402
 
 
 def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, length=None, temperature=1, top_k=0, top_p=1,
@@ -48,12 +48,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
     place = files.find_model(model_name, models_dir, run_name, checkpoint_dir)
     folder = files.folder_of(place)
     enc, style = encoder.get_encoder(folder), dialogue.style_of(folders.read_dialogue(folder))
-    if num_beams == 1:
-        generator, _ = generators.open_generator(place, models_dir, precision, verbose)
-    else:                                               # beams are XLA's
-        console.import_tensorflow(verbose)
-        from src import checkpoint, sample
-        generator = sample.Generator(*checkpoint.load(place, models_dir))
+    generator, _ = generators.open_generator(place, models_dir, precision, verbose)
     n_ctx = generator.hparams.n_ctx
     length = n_ctx // 2 if length is None else length
     settings = Settings(temperature, top_k, top_p, min_p, typical_p, repetition_penalty, frequency_penalty, presence_penalty, no_repeat_ngram_size)
@@ -71,7 +66,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
         context = style.prompt_ids(enc, prompt)[-n_ctx:]
         for first in range(0, nsamples, batch_size):
             if num_beams > 1:
-                made = [sample.beam_search(generator, context, settings, length=length, beams=num_beams)]
+                made = [beam_search(generator, context, settings, length=length, beams=num_beams)]
             else:
                 made = np.concatenate(list(stream(generator, [context] * batch_size, settings, length=length, seed=[seed, number, first])), axis=1)
             for i, ids in enumerate(made, first + 1):

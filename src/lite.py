@@ -32,8 +32,8 @@ import flatbuffers
 import numpy as np
 
 from . import console, files
-from .choose import choose
-from .settings import Settings
+from .choose import beam_step, best_beam, choose, penalize
+from .settings import REMOVED, Settings
 
 FORMAT = 2                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
@@ -251,6 +251,12 @@ class Cache:
         for array in (self.values.transpose(2, 4, 0, 1, 3, 5)[:, :length], self.ids[:, :length], self.types[:, :length + 1]):
             array[target] = array[source]
         self.lengths[target] = length
+
+    def follow(self, parents, start):
+        """Each row becomes a copy of the row that parents [batch] names, as far as they differ: from position `start` on."""
+        end = self.lengths.max()
+        for array in (self.values.transpose(2, 4, 0, 1, 3, 5)[:, start:end], self.ids[:, start:end], self.types[:, start:end + 1]):
+            array[:] = array[parents]
 
 
 class Engine:
@@ -486,6 +492,24 @@ class Generator:
             if done.all():
                 break
         return np.array(made).T
+
+    def beam_search(self, context, settings, length, beams, stops=(-1,)):
+        """What stream.beam_search finds behind context [n], of at most `length` ids, for which there is room."""
+        cache, n, stops = self.cache(beams), len(context), np.asarray(stops)
+        self.prefill(cache, context[None, :-1], 0)
+        for row in range(1, beams):
+            cache.copy(0, row, n - 1)
+        last, scores = np.full(beams, context[-1]), np.where(np.arange(beams) == 0, 0, REMOVED)          # at the start they are all the same
+        texts, ended, made = np.zeros([beams, 0], np.int32), np.zeros(beams, bool), np.zeros(beams, np.int32)
+        while texts.shape[1] < length and not ended.all():
+            logits = [penalize(z, settings, ids[:n + texts.shape[1]], n, stops[stops >= 0], None) for z, ids in zip(self.engine.step(cache, last), cache.ids)]
+            scores, parents, last = beam_step(scores, np.array(logits), ended, stops[0])
+            cache.follow(parents, n - 1)
+            texts, ended = np.concatenate([texts[parents], last[:, None]], axis=1), ended[parents]
+            made = made[parents] + ~ended
+            ended |= np.isin(last, stops)
+        best = best_beam(scores, made)
+        return texts[best, :made[best]].tolist()
 
 
 def generator(prefix, models_dir='models', precision='int8'):

@@ -2,7 +2,6 @@
 
     Generator.prefill: what was said, in one pass -> Cache
     Generator.decode: a token at a time, each from the one before, chosen by logits.choose -> ids
-    beam_search: the likeliest continuation of a context
 
 One random number a token and row comes from NumPy, seeded by (seed, row): the same seed gives the same text, on any device
 and whatever else is in the batch. The cache is static, [batch, n_layer, 2, n_head, n_ctx, features], and written in place; it is read
@@ -169,21 +168,16 @@ class Generator:
         cache.grow(np.concatenate([np.reshape(last, [-1, 1]), ids[:, :-1]], axis=1)[active].astype(np.int32), active)
         return ids
 
-
-def beam_search(generator, context, settings=Settings(), *, length, beams, stops=(-1,)):
-    """The likeliest continuation of context [n >= 1] that `beams` beams find, by its length (logits.best_beam): a list of up to `length`
-    ids, and no more than n_ctx has room for, where at least half of it is the context's; it ends with the first stop. Of the settings, the penalties and min_length count."""
-    check_settings(length=length, **settings._asdict())
-    hparams = generator.hparams
-    context = np.asarray(context, np.int32)[-max(1, hparams.n_ctx - length, hparams.n_ctx // 2):]
-    cache = generator.cache(beams)
-    generator.prefill(cache, np.tile(context[:-1], [beams, 1]))
-    cache.ids[:, len(context) - 1] = context[-1]
-    past = Past(tf.constant(cache.ids), tf.constant(cache.lengths + 1), tf.constant(cache.prompts))
-    past, made, best = generator._beams(
-        tf.fill([beams], context[-1]), cache.values, tf.constant(cache.speakers()), past, tf.constant(min(length, hparams.n_ctx - len(context))),
-        by_row([settings] * beams), tf.zeros(hparams.n_vocab), tf.constant(np.tile(np.asarray(stops, np.int32), [beams, 1])))
-    return past.history[int(best), len(context):len(context) + int(made[best])].numpy().tolist()
+    def beam_search(self, context, settings, length, beams, stops=(-1,)):
+        """What stream.beam_search finds behind context [n], of at most `length` ids, for which there is room."""
+        cache = self.cache(beams)
+        self.prefill(cache, np.tile(context[:-1], [beams, 1]))
+        cache.ids[:, len(context) - 1] = context[-1]
+        past = Past(tf.constant(cache.ids), tf.constant(cache.lengths + 1), tf.constant(cache.prompts))
+        past, made, best = self._beams(
+            tf.fill([beams], context[-1]), cache.values, tf.constant(cache.speakers()), past, tf.constant(length),
+            by_row([settings] * beams), tf.zeros(self.hparams.n_vocab), tf.constant(np.tile(np.asarray(stops, np.int32), [beams, 1])))
+        return past.history[int(best), len(context):len(context) + int(made[best])].numpy().tolist()
 
 
 _last_generator = None

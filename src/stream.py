@@ -1,4 +1,4 @@
-"""A text that goes on for as long as one likes, whatever generates it: sample.Generator or lite.Generator."""
+"""A text that goes on for as long as one likes, or the likeliest one, whatever generates it: sample.Generator or lite.Generator."""
 import numpy as np
 
 from .settings import Draw, Settings, check_settings
@@ -26,3 +26,12 @@ def stream(generator, context, settings=Settings(), *, length, seed=None, steps=
         window = np.concatenate([window, ids], axis=1)
         length -= ids.shape[1]
         yield ids
+
+
+def beam_search(generator, context, settings=Settings(), *, length, beams, stops=(-1,)):
+    """The likeliest continuation of context [n >= 1] that `beams` beams find, by its length (logits.best_beam): a list of up to `length`
+    ids, and no more than n_ctx has room for, where at least half of it is the context's; it ends with the first stop. Of the settings, the penalties and min_length count."""
+    check_settings(length=length, **settings._asdict())
+    n_ctx = generator.hparams.n_ctx
+    context = np.asarray(context, np.int32)[-max(1, n_ctx - length, n_ctx // 2):]
+    return generator.beam_search(context, settings, min(length, n_ctx - len(context)), beams, stops)

@@ -126,3 +126,22 @@ def test_the_choice_is_that_of_logits(setting, n_vocab):
 def test_without_tensorflow():
     code = "import sys; from src import choose; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
+
+# ---- beam search
+
+def test_a_step_of_beams_is_tensorflows():
+    draw = np.random.default_rng(3)
+    for _ in range(50):
+        scores, logits = draw.normal(size=4).astype(np.float32), draw.normal(size=[4, 9]).astype(np.float32)
+        ended = draw.random(4) < 0.3
+        ours = C.beam_step(scores, logits, ended, 7)
+        theirs = L.beam_step(tf.constant(scores[None]), tf.constant(logits), tf.constant(ended[None]), 7)
+        np.testing.assert_allclose(ours[0], theirs[0][0], rtol=1e-5)
+        assert [x.tolist() for x in ours[1:]] == [x[0].numpy().tolist() for x in theirs[1:]]
+        lengths = draw.integers(1, 9, 4)
+        assert C.best_beam(ours[0], lengths) == L.best_beam(tf.constant(ours[0][None]), tf.constant(lengths[None]))[0]
+
+
+def test_the_highest_come_in_order_and_the_first_of_equal_ones():
+    assert C.highest(np.array([1, 5, 5, 2, 5], np.float32), 2).tolist() == [1, 2] and C.highest(np.array([2, 3], np.float32), 5).tolist() == [1, 0]

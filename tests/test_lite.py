@@ -14,7 +14,7 @@ from reference import rough_params
 from src import checkpoint, folders, lite, model, sample
 from src.model import HParams
 from src.settings import Draw, Settings
-from src.stream import stream
+from src.stream import beam_search, stream
 
 SMALL = HParams(n_vocab=61, n_ctx=300, n_embd=48, n_head=3, n_layer=2)
 IDS = np.random.default_rng(0).integers(0, 61, 300)     # more than two passes of ROWS
@@ -48,6 +48,25 @@ def expected(params, ids, hparams=SMALL):
 @pytest.fixture(scope='module')
 def exact(tmp_path_factory):
     return made(tmp_path_factory.mktemp('exact'), 'float32', of='abc')
+
+
+@pytest.mark.parametrize('beams', [1, 2, 5])
+@pytest.mark.parametrize('context, settings, stops', [
+    ([3], Settings(), (-1,)), ([*IDS[:130]], Settings(repetition_penalty=1.5, frequency_penalty=0.4), (-1,)),
+    ([5, 6, 7], Settings(no_repeat_ngram_size=1, min_length=4), (9, 11)), ([5, 6], Settings(), tuple(range(0, 60, 3)))], ids=range(4))
+def test_beams_find_what_tensorflows_find(exact, beams, context, settings, stops):
+    engine, params = exact
+    asked = {'settings': settings, 'length': 12, 'beams': beams, 'stops': stops}
+    ours, theirs = (beam_search(generator, context, **asked) for generator in (lite.Generator(engine), sample.generator_for(SMALL, params)))
+    assert ours == theirs and 0 < len(ours) <= 12
+    assert not {*ours[:-1]} & {*stops}
+
+
+def test_beams_follow_who_speaks(tmp_path):
+    hparams = HParams(n_vocab=61, n_ctx=40, n_embd=48, n_head=3, n_layer=2, type_tokens=(7, 9))
+    engine, params = made(tmp_path, 'float32', hparams)
+    ours, theirs = (beam_search(generator, [7, 1, 9, 2], length=30, beams=4) for generator in (lite.Generator(engine), sample.Generator(hparams, params)))
+    assert ours == theirs and len(ours) == 30
 
 
 def test_float32_is_the_model_at_every_position_in_one_pass_or_many(exact):

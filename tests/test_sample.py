@@ -10,7 +10,7 @@ from src import logits, model, sample
 from src.console import UsageError
 from src.settings import Draw, Settings
 from src.model import HParams
-from src.stream import stream
+from src.stream import beam_search, stream
 
 SMALL = HParams(n_vocab=61, n_ctx=24, n_embd=16, n_head=2, n_layer=2)
 GREEDY = Settings(temperature=0)
@@ -307,20 +307,20 @@ def test_as_many_beams_as_texts_find_the_likeliest():
     texts = every_text(params, [1, 2], 3, stop=4)
     best = max(texts, key=lambda made: texts[made] / ((5 + len(made)) / 6) ** 0.6)
     generator = sample.Generator(TINY, params)
-    assert sample.beam_search(generator, [1, 2], length=3, beams=64, stops=(4,)) == list(best)
+    assert beam_search(generator, [1, 2], length=3, beams=64, stops=(4,)) == list(best)
     greedy = run(params, hparams=TINY, length=3, context=[[1, 2]], temperature=0)[0, 2:].tolist()
-    few = sample.beam_search(generator, [1, 2], length=3, beams=2)
+    few = beam_search(generator, [1, 2], length=3, beams=2)
     assert texts.get(tuple(few), -99) >= texts.get(tuple(greedy), -99) or 4 in few
 
 
 def test_penalties_count_in_beams(params):
-    ids = sample.beam_search(sample.generator_for(SMALL, params), [3, 4], Settings(no_repeat_ngram_size=1), length=15, beams=3)
+    ids = beam_search(sample.generator_for(SMALL, params), [3, 4], Settings(no_repeat_ngram_size=1), length=15, beams=3)
     assert len(ids) == 15 == len(set(ids)) and not {3, 4} & set(ids)
 
 
 def test_beams_end_where_the_window_does(params):
-    assert len(sample.beam_search(sample.generator_for(SMALL, params), list(range(40)), length=10, beams=2)) == 10
-    assert len(sample.beam_search(sample.generator_for(SMALL, params), [1, 2], length=50, beams=2)) == 22
+    assert len(beam_search(sample.generator_for(SMALL, params), list(range(40)), length=10, beams=2)) == 10
+    assert len(beam_search(sample.generator_for(SMALL, params), [1, 2], length=50, beams=2)) == 22
 
 
 # ---- bfloat16
