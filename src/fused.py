@@ -116,7 +116,7 @@ def score_gradient(w, dw, d):
 def look_in_blocks(blocks, *, fuse=False, order='graph'):
     """model.look of as many queries as keys, in so many blocks of queries, each of which looks only as far as it may; and its gradient, which
     weighs again. The sum over all keys that softmax's gradient needs is one over the features: of the result times its gradient (Dao 2023,
-    arXiv:2307.08691, section 2.3.2). The rest: training_ops's."""
+    arXiv:2307.08691, algorithm 2). The rest: training_ops's."""
     through_softmax = tf.function(score_gradient, jit_compile=True, autograph=False) if fuse else score_gradient
 
     def look(q, k, v, mask, drop=None):

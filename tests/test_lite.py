@@ -50,7 +50,7 @@ def exact(tmp_path_factory):
     return made(tmp_path_factory.mktemp('exact'), 'float32', of='abc')
 
 
-@pytest.mark.parametrize('beams', [1, 2, 5])
+@pytest.mark.parametrize('beams', [1, 4])
 @pytest.mark.parametrize('context, settings, stops', [
     ([3], Settings(), (-1,)), ([*IDS[:130]], Settings(repetition_penalty=1.5, frequency_penalty=0.4), (-1,)),
     ([5, 6, 7], Settings(no_repeat_ngram_size=1, min_length=4), (9, 11)), ([5, 6], Settings(), tuple(range(0, 60, 3)))], ids=range(4))
