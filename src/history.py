@@ -135,7 +135,8 @@ class History:
             file.write(','.join(COLUMNS) + '\n')
             file.writelines(self._kept)
         self._csv, self._kept = open(self._path, 'r+b'), None
-        self._events = tf.io.TFRecordWriter(os.path.join(self.directory, f'events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}'))
+        number = sum('.tfevents.' in name for name in os.listdir(self.directory))          # two runs of one process may begin in the same second
+        self._events = tf.io.TFRecordWriter(os.path.join(self.directory, f'events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}.{number}'))
         self._tell(file_version='brain.Event:2')
         session = tf.compat.v1.SessionLog
         self._tell(step=self.counter, session_log=session(status=session.START))        # drops what older files have of these steps

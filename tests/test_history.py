@@ -4,6 +4,7 @@ import io
 import math
 import os
 import resource
+import time
 
 import numpy as np
 import pytest
@@ -204,6 +205,16 @@ def test_rising_since(tmp_path, losses, said):
 def scalars(folder):
     accumulator = event_accumulator.EventAccumulator(str(folder), {event_accumulator.SCALARS: 0}).Reload()
     return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in accumulator.Tags()['scalars']}
+
+
+def test_two_histories_of_one_second_keep_their_events_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, 'time', lambda: 1e9)
+    for begins in (1, 3):
+        history = History(str(tmp_path), begins)
+        for step in (begins, begins + 1):
+            history.record(step, loss=1 / step)
+        history.close()
+    assert len(list(tmp_path.glob('events.out.tfevents.*'))) == 2 and [step for step, _ in scalars(tmp_path)['loss']] == [1, 2, 3, 4]
 
 
 def test_tensorboard_reads_what_was_recorded(tmp_path):
