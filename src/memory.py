@@ -111,18 +111,14 @@ class Memory:
                 db.execute('PRAGMA secure_delete = ON')             # zeros over what is deleted
                 db.execute('PRAGMA synchronous = FULL')
                 with _transaction(db):
-                    there = {value for row in db.execute('SELECT name, sql FROM sqlite_master') for value in row}
-                    if not there:
+                    if not _tables(db):
                         for statement in (*SCHEMA, *INDEX, f'PRAGMA application_id = {APPLICATION}', f'PRAGMA user_version = {VERSION}'):
                             db.execute(statement)
                     elif db.execute('PRAGMA application_id').fetchone()[0] != APPLICATION:
                         raise UserError(f'{self.path} is the database of another program: name another file.')
-                    elif not there.issuperset(PARTS):
-                        raise _Damaged('its tables are not those of a memory')
-                    elif db.execute('PRAGMA user_version').fetchone()[0] == 1:
+                    elif db.execute('PRAGMA user_version').fetchone()[0] == 1 and _tables(db).issuperset(PARTS):
                         _from_version_1(db)
-                    there = {value for row in db.execute('SELECT name, sql FROM sqlite_master') for value in row}
-                    if not there.issuperset(SCHEMA + INDEX + PARTS):
+                    if not _tables(db).issuperset(SCHEMA + INDEX + PARTS):
                         raise _Damaged('its tables are not those of a memory')
                 db.execute('PRAGMA journal_mode = WAL')
                 _check(db)
@@ -340,6 +336,11 @@ def _open(uri):
     db = sqlite3.connect(uri, timeout=PATIENCE, isolation_level=None, uri=True)
     db.text_factory = _text
     return db
+
+
+def _tables(db):
+    """The names of all tables, indexes and triggers, and the statements that made them."""
+    return {value for row in db.execute('SELECT name, sql FROM sqlite_master') for value in row}
 
 
 def _from_version_1(db):

@@ -1,10 +1,11 @@
 """A training run: its folders, what it loads, and what happens at each step.
 
+    connect     where several workers train together: the distribution over them, before TensorFlow starts
     load        weights, vocabulary, data, optimizer; and where the run stood
     describe    what is about to run, before any of its time is spent
     loop        save, sample, validate where due, then step; until it is enough, or a signal
 
-TensorFlow is not imported before `load`, which must know which workers there are.
+This file imports no TensorFlow by itself: its start must wait for `connect`.
 """
 import json
 import math
