@@ -59,7 +59,7 @@ def export(place, out, merge=False, models_dir='models', *, peft=None, format=No
     if peft and not plain and base.prefix != prefix:
         raise UsageError(f'{prefix} has adapters of its own: give --merge, or the model that the adapters in {peft} were made of.')
     if peft:
-        params = adapters.read(peft, hparams, params)
+        params = adapters.read(peft, hparams, params, os.path.dirname(prefix))
         params = lora.merged(params) if plain else params
     kind = lora.settings(params)
     if format:

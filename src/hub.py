@@ -7,8 +7,9 @@
     source.json                                {"from": "microsoft/DialoGPT-medium", "revision": "main", "commit": "7b40bb0f..."}
 
 What only changes the products of queries and keys goes into the weights of the queries, once and for all: attention without GPT-2's
-1 / sqrt(features) (GPT-Neo, Black et al. 2021), or with 1 / (layer + 1) more. GPT-Neo is a GPT-2 then, some of whose layers look back
-256 positions only (hparams.windows).
+1 / sqrt(features) (GPT-Neo, Black et al. 2021), or with 1 / (layer + 1) more. source.json keeps these "query_scales", a number for each
+layer, for adapters are made for weights without. GPT-Neo is a GPT-2 then, some of whose layers look back 256 positions only
+(hparams.windows).
 """
 import contextlib
 import errno
@@ -28,6 +29,9 @@ from .fetch import alone, amount, reason
 
 WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5')     # the first there is
 OTHERS = ('config.json', 'tokenizer.json', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json', 'special_tokens_map.json')
+CONFIG_NAMES = {                                        # other names that transformers takes
+    'gpt2': {'max_position_embeddings': 'n_positions', 'hidden_size': 'n_embd', 'num_attention_heads': 'n_head', 'num_hidden_layers': 'n_layer'},
+    'gpt_neo': {'num_attention_heads': 'num_heads', 'num_hidden_layers': 'num_layers'}}
 ACTIVATIONS = {'gelu_fast': 'gelu_new', 'gelu_pytorch_tanh': 'gelu_new', 'gelu_accurate': 'gelu_new', 'gelu_python': 'gelu', 'swish': 'silu'}     # other names
 OURS = re.compile(r'(?:^|\.)((?:h\.\d+|wte|wpe|ln_f|lm_head)\..*)')      # transformer.h.0.ln_1.weight, and whatever else may be in front
 MASKS = re.compile(r'h\.\d+\.attn\.(attention\.)?(bias|masked_bias)$')   # constants that old versions saved
@@ -102,6 +106,7 @@ def hparams_of(config):
                      ('auto_map', 'comes with code of its own, which is not run here')):
         if config.get(key):
             raise UserError(f'this model {why} ({key}); take one without.')
+    config = {CONFIG_NAMES[kind].get(key, key): value for key, value in config.items()} | {key: value for key, value in config.items() if key not in CONFIG_NAMES[kind]}
     neo, asked = kind == 'gpt_neo', str(config.get('activation_function', 'gelu_new'))
     activation = ACTIVATIONS.get(asked, asked)
     if activation not in model.ACTIVATIONS:
@@ -218,10 +223,14 @@ def vocabulary_of(folder, config, there):
     if beyond:
         print(f'(the model has no embedding of {", ".join(beyond[:5])}{" ..." * (len(beyond) > 5)}, so the vocabulary goes without)')
         tokens = {token: i for token, i in tokens.items() if i < n_vocab}
-    if END_OF_TEXT not in tokens:
-        end = said_end(folder) or next((token for token, i in tokens.items() if i == config.get('eos_token_id')), None)
-        if end in tokens:
-            tokens[END_OF_TEXT] = tokens.pop(end)
+    lacking = sorted(byte for byte, character in bytes_to_unicode().items() if character not in tokens)
+    if lacking:
+        raise UserError(f'its vocabulary lacks {len(lacking)} of the 256 bytes that texts are made of, the first is {lacking[0]}; read are vocabularies that have all.')
+    made = {*bytes_to_unicode().values(), *(left + right for left, right in merges)}
+    end = next((token for token in said_ends(folder, config, tokens) if token in tokens and token not in made), None)
+    if end not in (None, END_OF_TEXT):
+        i = tokens.pop(end)
+        tokens = {f'<|unused {other}|>' if token == END_OF_TEXT else token: other for token, other in tokens.items()} | {END_OF_TEXT: i}
     taken = set(tokens.values())
     return tokens | {f'<|unused {i}|>': i for i in range(n_vocab) if i not in taken}, merges
 
@@ -247,14 +256,17 @@ def from_tokenizer(found):
         raise UserError('its tokenizer.json is damaged: download it again.') from None
 
 
-def said_end(folder):
-    """The token that ends a text, as tokenizer_config.json or special_tokens_map.json has it, or None."""
+def said_ends(folder, config, tokens):
+    """Yield what may be the token that ends a text: as tokenizer_config.json and special_tokens_map.json have it, as config.json, under its usual name.
+    Not each is in the vocabulary, nor each a token that is no word: config.json often has GPT-2's number, whatever the vocabulary."""
     for name in ('tokenizer_config.json', 'special_tokens_map.json'):
         if os.path.isfile(os.path.join(folder, name)):
             token = read_json(folder, name).get('eos_token')
-            if token:
-                return str(token.get('content') if isinstance(token, dict) else token)
-    return None
+            yield str(token.get('content') if isinstance(token, dict) else token)
+    ids = config.get('eos_token_id')
+    for wanted in ids if isinstance(ids, list) else [ids]:
+        yield from (token for token, i in tokens.items() if i == wanted)
+    yield END_OF_TEXT
 
 
 def read_json(folder, name):
@@ -302,7 +314,7 @@ def add(models_dir, name, source, get):
     """
     target = os.path.join(models_dir, name)
     if os.path.isdir(target):
-        known = read_json(target, 'source.json') if os.path.isfile(os.path.join(target, 'source.json')) else {}
+        known = source_of(target)
         if any(known.get(key) != value for key, value in source.items()):
             raise UserError(f'{target} is there already, and was made from {known.get("from", "something else")}{known_revision(known)}: '
                             '--name gives this one another name.')
@@ -315,9 +327,9 @@ def add(models_dir, name, source, get):
         shutil.rmtree(made, ignore_errors=True)         # of a call that was killed
         try:
             os.mkdir(made)
-            convert(folder, made, name)
+            known = source | ({'commit': commit} if commit else {}) | convert(folder, made, name)
             with files.whole(os.path.join(made, 'source.json'), 'w', encoding='utf-8') as file:
-                json.dump(source | {'commit': commit} if commit else source, file)
+                json.dump(known, file)
             os.rename(made, target)
         finally:
             shutil.rmtree(made, ignore_errors=True)
@@ -325,12 +337,18 @@ def add(models_dir, name, source, get):
     return target
 
 
+def source_of(folder):
+    """What source.json says of a model folder; {} where there is none."""
+    return read_json(folder, 'source.json') if os.path.isfile(os.path.join(folder, 'source.json')) else {}
+
+
 def known_revision(known):
     return f' (revision {known["revision"]})' if known.get('revision') else ''
 
 
 def convert(folder, target, name):
-    """A folder with a model as the hub has them -> the files of a model folder of this name, in `target`. Raises UserError that names the folder."""
+    """A folder with a model as the hub has them -> the files of a model folder of this name, in `target`. Returns what source.json is to know of it
+    besides. Raises UserError that names the folder."""
     if not os.path.isdir(folder):
         raise UserError(f'{folder}: there is no such folder; --local takes one with config.json, weights and a vocabulary.')
     there = os.listdir(folder)
@@ -345,6 +363,7 @@ def convert(folder, target, name):
     write_merges(os.path.join(target, 'vocab.bpe'), map(' '.join, merges))
     if 'dialogpt' in name.lower() or 'conversational' in str(config.get('task_specific_params')):         # as DialoGPT's config.json and its children's has
         folders.write_dialogue(target, {'style': 'dialogpt', 'speakers': []})
+    return ({'model_type': 'gpt_neo'} if config['model_type'] == 'gpt_neo' else {}) | ({'query_scales': scales} if {*scales} != {1} else {})
 
 
 def check_room(hparams, folder):

@@ -326,7 +326,7 @@ def test_adapters_go_out_to_peft_and_come_back(here):
     assert theirs['base_model.model.transformer.h.1.attn.c_attn.lora_A.weight'].shape == (4, 32) and len(theirs) == 8
     assert theirs['base_model.model.transformer.h.1.attn.c_attn.lora_B.weight'].shape == (96, 4)
     adapted = model.flat(checkpoint.load(str(here / 'lora'), merge=False)[1])
-    back = model.flat(peft.read(str(out), hparams, plain))
+    back = model.flat(peft.read(str(out), hparams, plain, str(here / 'run')))
     assert back.keys() == adapted.keys()
     for name, value in adapted.items():
         np.testing.assert_array_equal(back[name], value, name)
@@ -353,14 +353,14 @@ def test_what_an_adapter_of_peft_adds(here, tmp_path, about, scales):
     hparams, params = checkpoint.load(str(here / 'run'))
     first, second = pair('h.0.attn.c_attn', 2, 32, 96), pair('h.1.mlp.c_proj', 3, 128, 32)
     folder = adapters(tmp_path, first | second, **about)
-    merged = model.flat(lora.merged(peft.read(folder, hparams, params)))
+    merged = model.flat(lora.merged(peft.read(folder, hparams, params, str(here / 'run'))))
     for name, (a, b), scale in (('h0/attn/c_attn/w', first.values(), scales[0]), ('h1/mlp/c_proj/w', second.values(), scales[1])):
         np.testing.assert_allclose(merged[name][0] - model.flat(params)[name][0], scale * (b @ a).T, atol=1e-5)
-    again = formats.Source(hparams, peft.read(folder, hparams, params), None, None, None, None, None)
+    again = formats.Source(hparams, peft.read(folder, hparams, params, str(here / 'run')), None, None, None, None, None)
     (tmp_path / 'out').mkdir()
     peft.write(str(tmp_path / 'out'), again, 'float32', checkpoint.find_base(str(here / 'run' / 'model.ckpt')))
     assert json.loads((tmp_path / 'out' / 'adapter_config.json').read_text())['target_modules'] == ['h.0.attn.c_attn', 'h.1.mlp.c_proj']
-    once_more = model.flat(lora.merged(peft.read(str(tmp_path / 'out'), hparams, params)))
+    once_more = model.flat(lora.merged(peft.read(str(tmp_path / 'out'), hparams, params, str(here / 'run'))))
     for name in merged:
         np.testing.assert_allclose(once_more[name], merged[name], atol=1e-6)
 
@@ -378,12 +378,12 @@ GOOD = pair('h.0.attn.c_attn', 2, 32, 96)
     (dict([*GOOD.items()][:1]), {}, r'lora_b: the model needs \[2, 96\], the adapters have none')], ids=range(13))
 def test_what_is_no_lora_of_the_model_is_named(here, tmp_path, arrays, about, why):
     with pytest.raises(UserError, match=why):
-        peft.read(adapters(tmp_path, arrays, **about), *checkpoint.load(str(here / 'run')))
+        peft.read(adapters(tmp_path, arrays, **about), *checkpoint.load(str(here / 'run')), str(here / 'run'))
 
 
 def test_a_folder_that_peft_did_not_write(here, tmp_path):
     with pytest.raises(UserError, match='adapter_config.json: there is no such file'):
-        peft.read(str(tmp_path), *checkpoint.load(str(here / 'run')))
+        peft.read(str(tmp_path), *checkpoint.load(str(here / 'run')), str(here / 'run'))
 
 
 # ---- what cannot be

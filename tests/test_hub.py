@@ -17,8 +17,9 @@ import tensorflow as tf
 from conftest import Handler, free_addresses
 from reference import rough_params
 
-from src import checkpoint, encoder, folders, hub, lite, model, tensors, trainer
+from src import checkpoint, encoder, folders, formats, hub, lite, lora, model, tensors, trainer
 from src.console import UserError
+from src.formats import peft
 
 PEER = os.environ.get('PEER_PYTHON')                    # of an environment with torch and transformers
 
@@ -226,6 +227,45 @@ def test_logits_are_those_of_the_model_written_out(tmp_path, name):
     np.testing.assert_allclose(logits(hparams, params), their_logits(config, found, IDS), atol=1e-4)
     assert (set(json.loads(hparams.to_json())) == set(model.SIZES)) == (name in ('gpt2', 'unscaled', 'inverse', 'gelu_fast', 'gelu_pytorch_tanh'))
     assert hparams.windows == ((0, 5, 0, 5) if name == 'neo' else ())
+
+
+def test_config_json_under_its_other_names(tmp_path):
+    other = {'n_positions': 'max_position_embeddings', 'n_embd': 'hidden_size', 'n_layer': 'num_hidden_layers', 'n_head': 'num_attention_heads'}
+    assert hub.hparams_of({other.get(key, key): value for key, value in GPT2.items()}) == hub.hparams_of(GPT2)
+    other = {'num_heads': 'num_attention_heads', 'num_layers': 'num_hidden_layers'}
+    assert hub.hparams_of({other.get(key, key): value for key, value in NEO.items()}) == hub.hparams_of(NEO)
+    assert hub.hparams_of(GPT2 | {'hidden_size': 99}) == hub.hparams_of(GPT2)
+
+
+@pytest.mark.parametrize('name', ['gpt2', 'unscaled', 'inverse'])
+def test_adapters_come_and_go_where_the_queries_have_a_scale(tmp_path, name):
+    config, draw = OPTIONS[name], np.random.default_rng(1)
+    found, (hparams, params) = their_weights(config), added(tmp_path, config)
+    matrices, arrays = {key: array for key, array in found.items() if '.attn.c_' in key and key.endswith('weight')}, {}
+    for key, array in matrices.items():
+        a, b = (0.5 * draw.standard_normal(shape).astype(np.float32) for shape in ([2, len(array)], [array.shape[1], 2]))
+        arrays |= {f'base_model.model.{key.removesuffix("weight")}lora_{each}.weight': part for each, part in (('A', a), ('B', b))}
+        found[key] = array + 2 * (b @ a).T
+    os.makedirs(tmp_path / 'peft')
+    formats.safetensors.write(str(tmp_path / 'peft/adapter_model.safetensors'), {key: array.shape for key, array in arrays.items()}, arrays.get)
+    (tmp_path / 'peft/adapter_config.json').write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none"}')
+    adapted = peft.read(str(tmp_path / 'peft'), hparams, params, str(tmp_path / 'models/mine'))
+    np.testing.assert_allclose(logits(hparams, lora.merged(adapted)), their_logits(config, found, IDS), atol=1e-4)
+    os.makedirs(tmp_path / 'out')
+    peft.write(str(tmp_path / 'out'), formats.Source(hparams, adapted, None, None, None, None, None), 'float32', checkpoint.find_base(str(tmp_path / 'models/mine/model.ckpt')))
+    again = tensors.read(str(tmp_path / 'out/adapter_model.safetensors'))
+    assert again.keys() == arrays.keys()
+    for key, array in arrays.items():
+        np.testing.assert_allclose(again[key], array, rtol=1e-6, err_msg=key)
+    assert json.loads((tmp_path / 'out/adapter_config.json').read_text())['base_model_name_or_path'] == str(tmp_path / 'theirs')
+
+
+@pytest.mark.parametrize('window', [5, 100])
+def test_adapters_of_a_gpt_neo_stay_here(tmp_path, window):
+    hparams, params = added(tmp_path, NEO | {'window_size': window})
+    adapted = formats.Source(hparams, lora.add(params, 2, 4), None, None, None, None, None)
+    with pytest.raises(UserError, match='--format peft cannot hold adapters of a GPT-Neo'):
+        peft.write(str(tmp_path), adapted, 'float32', checkpoint.find_base(str(tmp_path / 'models/mine/model.ckpt')))
 
 
 @pytest.mark.parametrize('kind', WRITE)
@@ -493,6 +533,27 @@ def test_the_end_of_a_text_has_its_name_here(tmp_path, others):
         (tmp_path / f'{name}.json').write_text(json.dumps(content))
     tokens, _ = hub.vocabulary_of(str(tmp_path), {'vocab_size': 320, 'eos_token_id': 1}, os.listdir(tmp_path))
     assert tokens['<|endoftext|>'] == 1 and '</s>' not in tokens
+
+
+@pytest.mark.parametrize('added, others, ids, end', [
+    ({'<|endoftext|>': 330}, {'eos_token': '<|endoftext|>'}, 1, 1),     # an end beyond the embeddings: config.json has another
+    ({}, {}, [99, 1, 0], 1), ({}, {}, 7, None),                         # several; one that is a word is none
+    ({'<|endoftext|>': 320}, {'eos_token': '</s>'}, 1, 1), ({'<|endoftext|>': 320}, {}, 7, 320)])      # one that is there and not meant
+def test_which_token_ends_a_text(tmp_path, added, others, ids, end):
+    made = json.loads(tokenizer('</s>').to_str())
+    made['added_tokens'] += [{'content': token, 'id': i} for token, i in added.items()]
+    (tmp_path / 'tokenizer.json').write_text(json.dumps(made))
+    (tmp_path / 'tokenizer_config.json').write_text(json.dumps(others))
+    tokens, merges = hub.vocabulary_of(str(tmp_path), {'vocab_size': 325, 'eos_token_id': ids}, os.listdir(tmp_path))
+    assert tokens.get('<|endoftext|>') == end and sorted(tokens.values()) == [*range(325)]
+    assert encoder.Encoder(tokens, merges).eot == end
+
+
+def test_a_vocabulary_without_all_bytes(tmp_path):
+    (tmp_path / 'vocab.json').write_text('{"a": 0, "b": 1}')
+    (tmp_path / 'merges.txt').write_text('#version: 0.2\n')
+    with pytest.raises(UserError, match='its vocabulary lacks 254 of the 256 bytes that texts are made of, the first is 0'):
+        hub.vocabulary_of(str(tmp_path), {'vocab_size': 2}, os.listdir(tmp_path))
 
 
 def test_every_id_has_a_token_and_every_token_an_embedding(tmp_path, capsys):

@@ -3,7 +3,8 @@
     adapter_config.json   {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["attn.c_attn"], "fan_in_fan_out": true, ...}
     adapter_model.safetensors   base_model.model.transformer.h.0.attn.c_attn.lora_A.weight [r, nx], .lora_B.weight [nf, r]
 
-theirs is ours turned round: A = lora_a^T, B = lora_b^T, the scale alpha / r; alpha / sqrt(r) with use_rslora.
+theirs is ours turned round: A = lora_a^T, B = lora_b^T, the scale alpha / r; alpha / sqrt(r) with use_rslora. Where hub.py has put a scale into the
+queries' weights, lora_b of the queries has it too.
 
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained('openai-community/gpt2'), 'out')
 """
@@ -39,27 +40,33 @@ def write(out, source, precision, base):
     if source.hparams.n_vocab > base.n_vocab:
         raise UserError(f'the run learnt {source.hparams.n_vocab - base.n_vocab} tokens beside its adapters, with all of the embedding matrix, which PEFT would not '
                         'tie to the logits: --format hf writes base and adapters as one model.')
-    folder, usual, targets = os.path.basename(os.path.dirname(os.path.abspath(base.prefix))), [*kinds.values()][0], lora.settings(source.params)['targets']
+    folder = os.path.dirname(os.path.abspath(base.prefix))
+    about, name, usual, targets = hub.source_of(folder), os.path.basename(folder), [*kinds.values()][0], lora.settings(source.params)['targets']
+    if source.hparams.windows or about.get('model_type') == 'gpt_neo':
+        raise UserError('--format peft cannot hold adapters of a GPT-Neo, whose queries, keys and values are matrices of their own there: --format hf writes '
+                        'base and adapters as one model.')
     everywhere = len(kinds) == len(targets) * source.hparams.n_layer
     write_json(out, 'adapter_config.json', {
-        'peft_type': 'LORA', 'task_type': 'CAUSAL_LM', 'base_model_name_or_path': HUB.get(folder, folder), 'r': usual['rank'], 'lora_alpha': usual['alpha'],
+        'peft_type': 'LORA', 'task_type': 'CAUSAL_LM', 'base_model_name_or_path': about.get('from') or HUB.get(name, name), 'r': usual['rank'], 'lora_alpha': usual['alpha'],
         'target_modules': [target.replace('/', '.') for target in targets] if everywhere else [*map(_module, kinds)],
         'rank_pattern': {_module(target): kind['rank'] for target, kind in kinds.items() if kind['rank'] != usual['rank']},
         'alpha_pattern': {_module(target): kind['alpha'] for target, kind in kinds.items() if kind['alpha'] != usual['alpha']},
         'fan_in_fan_out': True, 'lora_dropout': 0.0, 'bias': 'none', 'inference_mode': True})
-    arrays = {f'base_model.model.transformer.{_module(target)}.lora_{there}.weight': found[f'{target}/lora_{ours}'].numpy().T
+    arrays = {f'base_model.model.transformer.{_module(target)}.lora_{there}.weight': _scaled(f'{target}/lora_{ours}', found[f'{target}/lora_{ours}'].numpy(), about, -1).T
               for target in kinds for ours, there in (('a', 'A'), ('b', 'B'))}
     safetensors.write(os.path.join(out, 'adapter_model.safetensors'), {name: array.shape for name, array in arrays.items()}, arrays.get)
 
 
-def read(folder, hparams, params):
-    """The params with the adapters of a PEFT folder; the weights are shared. Raises UserError, with the name, for what is no LoRA of such a model."""
-    about, new = _config(folder), {}
+def read(folder, hparams, params, base):
+    """The params with the adapters of a PEFT folder; the weights are shared. base: the model's own folder. Raises UserError, with the name, for what is no
+    LoRA of such a model."""
+    about, base, new = _config(folder), hub.source_of(base), {}
     for key, array in tensors.read(_weights(folder)).items():
         found = KEY.fullmatch(key)
         if not found:
             raise UserError(f'{folder} holds {key}, which is no LoRA of a matrix of GPT-2: merge it with PEFT (merge_and_unload), and take what that makes.')
-        new[f'h{found[1]}/{found[2].replace(".", "/")}/lora_{found[3].lower()}'] = np.asarray(array, np.float32).T
+        name = f'h{found[1]}/{found[2].replace(".", "/")}/lora_{found[3].lower()}'
+        new[name] = _scaled(name, np.asarray(array, np.float32).T, base, 1)
     for target in lora.adapted(new):
         rank = new[target + '/lora_a'].shape[1]
         alpha = next((alpha for pattern, alpha in about.get('alpha_pattern', {}).items() if re.match(rf'(.*\.)?({pattern})$', 'transformer.' + _module(target))), about['lora_alpha'])
@@ -71,6 +78,15 @@ def read(folder, hparams, params):
         raise UserError(f'{folder} does not fit hparams {hparams.to_json()}. {"; ".join(wrong[:4]) or "It holds no adapters"}. Give the --model_name it was made from, '
                         f'{about.get("base_model_name_or_path") or "as its author knows it"}.')
     return nested(flat(params) | {name: lora.adapter(name, array) for name, array in new.items()})
+
+
+def _scaled(name, array, base, power):
+    """An adapter's array [rank, 3 * n_embd], where it is c_attn's lora_b, with the scale of the queries of its layer (hub.source_of) to this power."""
+    layer, *part = name.split('/')
+    if part == ['attn', 'c_attn', 'lora_b'] and (scales := base.get('query_scales')) and int(layer[1:]) < len(scales):
+        array = np.array(array)
+        array[:, :array.shape[1] // 3] *= np.float32(scales[int(layer[1:])] ** power)
+    return array
 
 
 def _weights(folder):
