@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Fetch a pretrained model into models/<name>/: OpenAI's GPT-2, resumable at any point and checked byte for byte, or one from the Hugging Face hub.
 
     python download_model.py 124M

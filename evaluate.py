@@ -193,9 +193,11 @@ class Evaluation:
         with Progress(f'{name}: making up', 'text', n) as progress:
             begin = style.begin_ids(enc) or [int(human[0][0])]
             model = replies.made_up(generator, begin, n, length, seed=args.seed, progress=progress, **settings)
-        model += [np.asarray(enc.encode(style.body(pair.model) if loaded.dialogue else pair.model), np.int32) for pair in pairs]
+        said = [[np.asarray(enc.encode(style.body(text) if loaded.dialogue else text), np.int32) for text in texts]
+                for texts in ([pair.model for pair in pairs], [pair.human for pair in pairs])]
+        model += said[0]
         human = [human[i] for i in np.random.default_rng(args.seed).permutation(len(human))[:HUMAN]]
-        found = leaks.check(corpus, model, human, args.seed)
+        found = leaks.check(corpus, model, human, said, args.seed)
         for side, texts in (('model', model), ('human', human)):
             found[side]['said'] = enc.decode(texts[found[side]['text']][found[side]['at']:][:found[side]['longest']])
         found['marked'] = []

@@ -1,8 +1,9 @@
 """The benchmarks one after the other, and their tables with the machine that they were made on in benchmarks/RESULTS.md.
 
-    python benchmarks/all.py [--peer_python path/to/python] [--only sample,encode] [--out benchmarks/RESULTS.md]
+    python benchmarks/all.py [--peer_python path/to/python] [--only sample,encode] [--text tinyshakespeare.txt] [--out benchmarks/RESULTS.md]
 
-Nothing else should run meanwhile. --only: these tables are made anew, the others stay as they are. What a peer lacks is left out, and said.
+Nothing else should run meanwhile. --only: these tables are made anew, the others stay as they are. What a peer lacks is left out, and said; so is
+the table of a text that is learnt, without --text.
 """
 import argparse
 import datetime
@@ -25,6 +26,7 @@ TABLES = {                                              # name: (what it shows, 
     'serve': ('Many at once', ['serve.py']),
     'train': ('A training step of 124M', ['train.py', '--only', '124M, 1 x 1024', '--peer_python', '{peer}']),
     'small': ('A training step of a small model', ['train.py', '--only', 'small', '--peer_python', '{peer}']),
+    'characters': ('A text learnt as characters', ['characters.py', '{text}', '--seeds', '7', '--peer_python', '{peer}']),
     'large': ('What a training step takes', ['train.py', '--large', '--rounds', '1', '--steps', '2']),
     'imports': ('A million messages', ['imports.py', '--runs', '1', '--peer', '{peer}'])}
 
@@ -44,11 +46,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=console.HelpFormatter)
     parser.add_argument('--peer_python', metavar='PYTHON', default=sys.executable, help='a Python that has the other libraries; default: this one')
     parser.add_argument('--only', metavar='NAMES', default='', help=f'of {", ".join(TABLES)}')
+    parser.add_argument('--text', metavar='FILE', help='what characters.py learns')
     parser.add_argument('--out', metavar='FILE', default=os.path.join(ROOT, 'benchmarks', 'RESULTS.md'), help='where the tables go')
     args = parser.parse_args()
-    chosen = args.only.split(',') if args.only else list(TABLES)
+    chosen = args.only.split(',') if args.only else [name for name in TABLES if name != 'characters' or args.text]
     if unknown := set(chosen) - set(TABLES):
         raise console.UsageError(f'--only {", ".join(sorted(unknown))}: there is no such table; there are {", ".join(TABLES)}.')
+    if 'characters' in chosen and not args.text:
+        raise console.UsageError('--only characters: name the text to learn with --text.')
     sections = {}
     if os.path.exists(args.out):
         with open(args.out, encoding='utf-8') as file:
@@ -56,7 +61,7 @@ def main():
     for name in chosen:
         title, command = TABLES[name]
         print(f'== {title}', flush=True)
-        command = [word.format(peer=args.peer_python) for word in command]
+        command = [word.format(peer=args.peer_python, text=args.text) for word in command]
         process = subprocess.Popen([sys.executable, os.path.join(ROOT, 'benchmarks', command[0]), *command[1:]], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         lines = []
         for line in process.stdout:

@@ -6,13 +6,13 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from tokenizers import Tokenizer
 
-folder = sys.argv[1]
+folder, draw = sys.argv[1], np.random.default_rng()
 tokenizer, chat = Tokenizer.from_file(folder + '/tokenizer.json'), json.load(open(folder + '/chat.json', encoding='utf-8'))
 model = Interpreter(folder + '/model.tflite', num_threads=4)
 prefill, decode = model.get_signature_runner('prefill'), model.get_signature_runner('decode')
 past = np.zeros(chat['past'], np.float32)               # [2 * n_layer, n_head, n_ctx, features], of which `length` positions are filled
 length, speaker, text = 0, -1, chat['begin']
-temperature, draw = float(sys.argv[2]) if len(sys.argv) > 2 else chat['temperature'], np.random.default_rng()
+temperature = max(1e-6, float(sys.argv[2]) if len(sys.argv) > 2 else chat['temperature'])
 
 
 def read(run, ids):
@@ -24,8 +24,9 @@ def read(run, ids):
     found = run(ids=np.int32(ids), positions=np.arange(length, length + n, dtype=np.int32), past=past[:, :, :shown],
                 mask=np.float32(hidden) * np.float32(-1e9), **({'types': np.int32(types)} if chat['types'] else {}))
     past[:, :, length:length + n], length = found['new'], length + n
-    best = np.argsort(-found['logits'][0])[:chat['top_k'] if temperature else 1]
-    p = np.exp((found['logits'][0, best] - found['logits'][0, best[0]]) / (temperature or 1))
+    best = np.argsort(-found['logits'][0])[:chat['top_k'] or None]
+    p = np.exp((found['logits'][0, best] - found['logits'][0, best[0]]) / temperature)
+    p *= np.cumsum(p) - p < chat['top_p'] * p.sum()
     return draw.choice(best, p=p / p.sum())
 
 

@@ -125,14 +125,20 @@ def typical(ids, logits, p):
     """Keep the tokens whose surprisal is closest to the entropy and that together reach p, the one that crosses p included; 0 and 1: all.
 
     Locally typical sampling: Meister et al. 2022, arXiv:2202.00666. Sorting all by their distance would take longer than all the rest: first the
-    bin in which p is reached, then the order in it.
+    bin in which p is reached, then the order in it. Where the entropy is so low that the most likely token is no further from it than all those which
+    together do not reach 1 - p, none of these is needed (see top_p), which leaves little.
     """
     if not 0 < p < 1:
         return ids, logits
     weights = weights_of(logits)
     everything = weights.sum(dtype=np.float64)
-    surprisal = np.float32(logits.max() + np.log(everything)) - logits
-    distance = np.abs(surprisal - np.float32((weights @ surprisal) / everything))
+    least = np.log(everything)                          # surprisal of the most likely
+    entropy = least - np.dot(weights, np.maximum(logits - logits.max(), -1e3)) / everything
+    rare = (1 - p) * everything / len(ids)
+    if least - np.log(rare) - entropy > entropy - least:
+        keep = np.flatnonzero(weights >= rare)
+        ids, logits, weights = ids[keep], logits[keep], weights[keep]
+    distance = np.abs(np.float32(logits.max() + least - entropy) - logits)
     bins = (distance * np.float32(BINS / max(distance.max(), 1e-30))).astype(np.int32)
     cumulative = np.cumsum(np.bincount(bins, weights))
     last = int(np.searchsorted(cumulative[:-1], p * everything))

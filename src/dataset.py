@@ -4,6 +4,7 @@
     of dialogue,    owners_0, owners_1, ...     whose each token is (dialogue.Tokens.owners)
     these besides   dialogue                    JSON as bytes: {"style": "name", "speakers": ["Theo", "Mara"], "turns": [5, 4], ...}
                                                 owner k is speakers[k - 1], who has turns[k - 1] turns
+    comment         of the zip: vocabulary and its Encoder.fingerprint
 
 Texts accumulate until there are `combine` characters, which makes a chunk; until then <|endoftext|> joins them, as one token.
 Where a text holds the word <|endoftext|> itself, that too is the token (and a newline behind it belongs to it), as it is where
@@ -180,7 +181,7 @@ class Corpus:
                                 'encode the text again with --model_name of the model to be trained.')
         names, turns, last_time = (known['speakers'], known['turns'], known.get('last_time')) if known else ([], [], None)
         whose = _Whose(path, names) if known else None
-        for ids, owners in read_npz(path, self.enc.n_vocab, whose, self._scratch if self.large else None, self.progress, self.say):
+        for ids, owners in read_npz(path, self.enc, whose, self._scratch if self.large else None, self.progress, self.say):
             if not known:
                 owners = None
             elif owners is None and self.large:
@@ -498,6 +499,7 @@ def write_npz(path, corpus):
             n_tokens, n_chunks = n_tokens + length, n_chunks + 1
         if not n_tokens:
             raise UserError('there is no text in what was given: nothing was written.')
+        archive.comment = _packed_with(corpus.enc)      # where np.load, and who takes each member for a chunk, does not look
         if corpus.style is not None:
             data = json.dumps(corpus.dialogue, ensure_ascii=False).encode('utf-8', 'replace')
             _write_member(archive, 'dialogue', np.uint8, io.BytesIO(data), length=len(data), stored=np.uint8)
@@ -521,13 +523,15 @@ def _write_member(archive, name, dtype, spool, length=None, stored=np.int32):
     spool.truncate()
 
 
-def read_npz(path, n_vocab, whose=None, scratch=None, progress=lambda n: None, say=lambda sentence: None):
+def read_npz(path, enc, whose=None, scratch=None, progress=lambda n: None, say=lambda sentence: None):
     """Yield (ids, owners or None) of an npz, whatever the members' names: 1-D int32 arrays, or, with a shards.Scratch to unpack in,
     shards.Rows, whose tokens are checked all the same. Raises UserError for anything else, pickles above all.
 
     whose: the _Whose of its owners. progress, say: as for Corpus.
     """
-    npz, file, done = shards.Npz(path), shards.File(path), 0
+    npz, file, done, way_out = shards.Npz(path), shards.File(path), 0, 'encode the text again with --model_name of the model that is to read it.'
+    if npz.comment.startswith(b'vocabulary ') and npz.comment != _packed_with(enc):
+        raise UserError(f'{path} was packed with another vocabulary than this model has: {way_out}')
     if scratch and npz.to_unpack:
         if not scratch.has_room(npz.to_unpack):
             raise scratch.full(npz.to_unpack)
@@ -536,9 +540,8 @@ def read_npz(path, n_vocab, whose=None, scratch=None, progress=lambda n: None, s
 
     def check(ids):
         nonlocal done
-        if len(ids) and (ids.min() < 0 or ids.max() >= n_vocab):
-            raise UserError(f'{path}: {name} holds the token {ids.max() if ids.min() >= 0 else ids.min()}, but this vocabulary '
-                            f'has {n_vocab}; encode the text again with --model_name of the model to be trained.')
+        if len(ids) and (ids.min() < 0 or ids.max() >= enc.n_vocab):
+            raise UserError(f'{path}: {name} holds the token {ids.max() if ids.min() >= 0 else ids.min()}, but this vocabulary has {enc.n_vocab}; {way_out}')
         done += (read := int(ids.nbytes * npz.ratio(name)))
         progress(read)
 
@@ -558,6 +561,11 @@ def read_npz(path, n_vocab, whose=None, scratch=None, progress=lambda n: None, s
         if len(ids):
             yield ids, owners
     progress(os.path.getsize(path) - done)
+
+
+def _packed_with(enc):
+    """What write_npz notes of the vocabulary."""
+    return f'vocabulary {enc.fingerprint}'.encode()
 
 
 def _as_int32(ids):

@@ -14,6 +14,7 @@ Special tokens such as <|endoftext|> are ids only: `encode` never makes them fro
 import codecs
 import copy
 import functools
+import hashlib
 import json
 import os
 
@@ -94,6 +95,13 @@ class Encoder:
             lengths[i] = len(data)
         lengths[list(self.special_tokens.values())] = 0
         return lengths
+
+    @functools.cached_property
+    def fingerprint(self):
+        """SHA-256 that tells one vocabulary from another, whatever special tokens either has, as hexadecimal digits."""
+        digest = hashlib.sha256(b'\n'.join(data.hex().encode() for data in self._bpe._mergeable_ranks))
+        digest.update(json.dumps(self._ids).encode())
+        return digest.hexdigest()
 
     def encode(self, text):
         """str -> [int]. Lone surrogates, which no UTF-8 has, become U+FFFD."""

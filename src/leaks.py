@@ -8,7 +8,8 @@ Each run is a number of 64 bits (Karp and Rabin 1987): that of a run is made of 
 that are looked for are few: a table of bits passes over nearly all of the corpus, and what is left is compared id by id.
 
 Whether a model recites is a question of scale: people, too, write what was written before. So the same is asked of what people wrote in
-conversations that the model never saw. Runs: Carlini et al. 2023, arXiv:2202.07646, section 3, who take 50 tokens; chats are shorter.
+conversations that the model never saw. Runs: Carlini et al. 2023, arXiv:2202.07646, section 3, who take 50 tokens; chats are shorter. Replies
+may be shorter than any run that tells: of them it is asked whether they stand there whole.
 """
 from typing import NamedTuple
 
@@ -76,6 +77,17 @@ def repeated(corpus, texts, k):
     return np.split(there[which.ravel()], np.cumsum(lengths)[:-1])
 
 
+def whole(corpus, texts):
+    """Which texts [ids] stand in the corpus from their first token to their last, for those of SHORT tokens or more: [bool [1]], empty for shorter ones."""
+    found = [row.all(keepdims=True) if len(row) else row for row in repeated(corpus, texts, SHORT)]
+    maybe = [i for i, row in enumerate(found) if row.any()]
+    for length in {len(texts[i]) for i in maybe}:
+        some = [i for i in maybe if len(texts[i]) == length]
+        for i, row in zip(some, repeated(corpus, [texts[i] for i in some], length)):
+            found[i] = row
+    return found
+
+
 def longest(corpus, texts, low=0, high=None):
     """The longest run of any text that stands in the corpus: (how many ids, which text, where in it); (0, 0, 0) where there is none.
 
@@ -115,19 +127,22 @@ def spans(there, k):
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2])]
 
 
-def check(corpus, written, human, seed=0):
-    """What of `written` (texts of a model) and of `human` (of people, held out) stands in the corpus: both [ids].
+def check(corpus, written, human, replies=((), ()), seed=0):
+    """What of `written` (texts of a model) and of `human` (of people, held out) stands in the corpus: both [ids]. replies: the model's and people's, likewise.
 
     Returns {'tokens': of the corpus, 'model' and 'human': {'longest': tokens, 'text': which, 'at': where in it, 'long' and 'short': Shares of runs of LONG
-    and SHORT}, 'recited': {which text of the model holds runs of LONG: [(start, stop)] of what they cover}, 'leaks': bool, 'verdict': a sentence}.
+    and SHORT, 'whole': that of replies that stand there whole}, 'recited': {which text of the model holds runs of LONG: [(start, stop)] of what they cover},
+    'leaks': bool, 'verdict': a sentence}.
     """
     long, short = (repeated(corpus, [*written, *human], k) for k in (LONG, SHORT))
+    entire = whole(corpus, [*replies[0], *replies[1]])
+    entire = {'model': entire[:len(replies[0])], 'human': entire[len(replies[0]):]}
     result = {'tokens': sum(map(len, corpus))}
     for who, texts, part in (('model', written, slice(len(written))), ('human', human, slice(len(written), None))):
         shares = share(long[part], seed), share(short[part], seed)
         bounds = (LONG, None) if shares[0].found else (SHORT, LONG - 1) if shares[1].found else (0, SHORT - 1)
         n, text, at = longest(corpus, texts, *bounds)
-        result[who] = {'longest': n, 'text': text, 'at': at, 'long': shares[0], 'short': shares[1]}
+        result[who] = {'longest': n, 'text': text, 'at': at, 'long': shares[0], 'short': shares[1], 'whole': share(entire[who], seed)}
     result['recited'] = {i: spans(row, LONG) for i, row in enumerate(long[:len(written)]) if row.any()}
     result['leaks'], result['verdict'] = verdict(result['model'], result['human'])
     return result
@@ -135,19 +150,31 @@ def check(corpus, written, human, seed=0):
 
 def verdict(model, human):
     """(whether the model recites, a sentence that says so), of what `check` found of both."""
-    ours, theirs = model['long'], human['long']
+    ours, theirs, entire, people = model['long'], human['long'], model['whole'], human['whole']
     lengths = f'The longest run that stands there has {model["longest"]} tokens; in what people wrote, held out, it has {human["longest"]}.'
     if theirs.found > 0.5 * theirs.runs:
         return False, (f'Nothing can be told: {percent(theirs)} of the held-out text stands in the training data, so it is not held out. Name --data that the model '
                        'was not trained on.')
-    if ours.runs < ENOUGH:
-        return False, f'Too little to tell: what the model wrote has {ours.runs} runs of {LONG} tokens, {ENOUGH} are needed; give more --replies. {lengths}'
-    if not ours.found:
-        return False, f'No leak seen: none of the {ours.runs:,} runs of {LONG} tokens that the model wrote stands in the training data. {lengths}'
     told = (f'{percent(ours)} of the runs of {LONG} tokens that the model wrote stand word for word in the training data, of what people wrote '
             f'{percent(theirs)}. {lengths}')
-    low, high = ours.share.low, theirs.share.high if theirs.share and theirs.share.high is not None else 0
-    return (True, f'It recites: {told}') if low is not None and low > high else (False, f'No more than people repeat: {told}')
+    if ours.runs >= ENOUGH and more(ours, theirs):
+        return True, f'It recites: {told}'
+    if people.runs and more(entire, people):
+        return True, (f'It recites: {entire.found} of {entire.runs} replies of {SHORT} tokens or more stand whole in the training data, of people\'s '
+                      f'{people.found} of {people.runs}. {lengths}')
+    if ours.runs < ENOUGH:
+        return False, f'Too little to tell: what the model wrote has {ours.runs} runs of {LONG} tokens, {ENOUGH} are needed; give more --replies. {lengths}'
+    if ours.found:
+        return False, f'No more than people repeat: {told}'
+    shorter = (f' Shorter ones do, more often than people\'s: {percent(model["short"])} of those of {SHORT} tokens, of people\'s {percent(human["short"])}.'
+               if more(model['short'], human['short']) else '')
+    return False, f'No leak seen: none of the {ours.runs:,} runs of {LONG} tokens that the model wrote stands in the training data.{shorter} {lengths}'
+
+
+def more(ours, theirs):
+    """Whether a Share is higher than another for sure. Where nothing was found in n, as much as 3 / n may be (Hanley and Lippman-Hand 1983)."""
+    high = max(theirs.share.high or 0, 3 / theirs.runs) if theirs.share else 0
+    return ours.share is not None and ours.share.low is not None and ours.share.low > high
 
 
 def percent(found):

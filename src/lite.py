@@ -41,7 +41,7 @@ ROWS = 128                                              # positions in one pass:
 REACH = 64                                              # positions by which attention of single rows looks further; behind so many, BLAS's kernels
                                                         # make the same sums whether zeros follow or not
 WASTE = 256                                             # positions read in vain that cost what looking once more would: rows look together up to that
-ALONE = 4                                               # rows from which on two threads look
+ALONE = 4                                               # rows from which on two threads look, and choose
 
 
 def _library(name):
@@ -383,11 +383,15 @@ class Engine:
                 w = np.exp(w - w.max(axis=-1, keepdims=True))
                 y[some] = (w @ looked / (w @ _ones(mask.shape[-1])))[:, :, 0]
 
-        others = [self._pool.submit(look, groups) for groups in shares[1:]]
-        look(shares[0])
+        self.together(look, shares)
+        return y.reshape(len(rows), -1)
+
+    def together(self, f, shares):
+        """f(share) of each share of some work, one or two, at the same time."""
+        others = [self._pool.submit(f, share) for share in shares[1:]]
+        f(shares[0])
         for other in others:
             other.result()
-        return y.reshape(len(rows), -1)
 
     def _run(self, part, **inputs):
         """A part of the model: {name: array} -> {name: array}."""
@@ -482,11 +486,16 @@ class Generator:
         last, made, done = np.array(last), [], np.ones(batch, bool)
         done[rows] = False
         uniforms = np.array([draws[row](min(steps, n_ctx - cache.lengths[rows].max())) for row in rows])
-        for column in uniforms.T:
-            logits = self.engine.step(cache, last[rows], rows)
-            for row, new, uniform in zip(rows, logits, column):
+
+        def pick(some):
+            for row, new, uniform in some:
                 n = cache.lengths[row]
                 last[row] = choose(new, uniform, settings[row], cache.ids[row, :n], cache.prompts[row], stops[row][stops[row] >= 0], bias[row])
+
+        half = 0 if len(rows) < ALONE else len(rows) // 2
+        for column in uniforms.T:
+            found = [*zip(rows, self.engine.step(cache, last[rows], rows), column)]
+            self.engine.together(pick, [found[half:], found[:half]][:2 if half else 1])
             made.append(last.copy())
             done |= (last[:, None] == stops).any(axis=1)
             if done.all():

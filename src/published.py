@@ -6,6 +6,7 @@ give: who has them names them with --data.
     wiki.test.tokens        = Robert <unk> =                                    a line is a paragraph; words, marks and @-@ stand apart
     ptb.test.txt            no it was n't black monday                          lower case, N for numbers, no marks
     lambada_test.jsonl      {"text": "... and her face to her side."}           the last word is to be foretold
+    lambada_..._text.txt    `` is n't it ? '' she asked                         the same as its authors have it
     enwik8, text8           bytes of Wikipedia's XML; a to z and blanks
 
 Perplexity is then per unit of the dataset itself: exp(-log P of the whole text / number of units). On WikiText and the Penn Treebank these are
@@ -37,7 +38,7 @@ WORDS_AND_LINES = 'per word as the file has them, line ends included; the model 
 BENCHMARKS = {
     'lambada': Benchmark('LAMBADA', 'last word', {'perplexity': (35.13, 15.60, 10.87, 8.63), 'accuracy': (0.4599, 0.5548, 0.6012, 0.6324)},
                          'of the last word alone, right when every token of it is the likeliest; the paper\'s accuracy leaves out stop words as answers '
-                         '(section 3.3), this one does not, and is lower for it'),
+                         '(section 3.3), this one does not, and is lower for it; the model reads the text without the spaces that the file may have around marks'),
     'wikitext2': Benchmark('WikiText2', 'word', {'word_perplexity': (29.41, 22.76, 19.93, 18.34)}, WORDS_AND_LINES),
     'ptb': Benchmark('PTB', 'word', {'word_perplexity': (65.85, 47.33, 40.31, 35.76)}, WORDS_AND_LINES + '; 1 for N'),
     'enwik8': Benchmark('enwik8', 'byte', {'bits_per_byte': (1.16, 1.01, 0.97, 0.93)}, 'bits per byte of the file'),
@@ -46,6 +47,8 @@ BENCHMARKS = {
     '1bw': Benchmark('1BW', 'word', {'word_perplexity': (75.20, 55.72, 44.575, 42.16)}, WORDS_AND_LINES),
 }
 APART = re.compile(r" (?='(?:s|m|d|re|ve|ll)\b)| (?=n't\b)")                    # it 's, was n't
+CUT = re.compile(r"(?<= )(?:[.,?!;:]|``|''|n't|'(?:s|m|d|re|ve|ll))(?= )")       # a token where people write no space in front
+QUOTES = re.compile(r"`` ?| ?''")
 NUMBER = re.compile(r'(?<=\s)N(?=\s)')
 
 
@@ -112,7 +115,8 @@ def passages(path, text):
         context, blank, word = passage.rstrip().rpartition(' ')
         if not context.strip():
             raise UserError(f'{path}: line {number} has a single word: a passage has words in front of the last one.')
-        found.append((context.rstrip(' '), blank + word))
+        context = context.rstrip(' ')
+        found.append((APART.sub('', untokenize(QUOTES.sub('"', context))) if CUT.search(context) else context, blank + word))
     if not found:
         raise UserError(f'{path} holds no passages.')
     return found

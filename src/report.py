@@ -157,6 +157,7 @@ def _leaks_section(result, models):
     for key, k in (('long', leaks.LONG), ('short', leaks.SHORT)):
         rows.append([f'Runs of {k} tokens that stand there'] + [estimate(side[key].share, '{:.2f} %', 100) for side in sides])
         rows.append(['    of how many'] + [f'{side[key].runs:,}' for side in sides])
+    rows.append([f'Replies of {leaks.SHORT} tokens or more that stand there whole'] + [f'{side["whole"].found} of {side["whole"].runs}' for side in sides])
     return Section('leaks', f'Word for word in {os.path.basename(os.path.normpath(result["train"]))}', [name for name, _ in columns], rows, [f'{model["name"]}: {model["leaks"]["verdict"]}' for model in found]
                    + ['Of the model: its replies, and what it makes up from the beginning. Of people: the held-out text. Names and marks of turns count as tokens.'])
 

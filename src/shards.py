@@ -213,6 +213,7 @@ class Npz:
         self.path = path
         with self._refusing_damage():
             self._archive = zipfile.ZipFile(path)
+        self.comment = self._archive.comment            # bytes, whatever who made it has noted
         self._members = {info.filename.removesuffix('.npy'): info for info in self._archive.infolist()}
 
     def __iter__(self):

@@ -422,7 +422,7 @@ def test_npz_there_and_back(tmp_path, gpt2):
     path = str(tmp_path / 'out.npz')
     expected = load_corpus(gpt2, CHATS, combine=1)
     assert write_npz(path, corpus) == (sum(map(len, expected.chunks)), len(expected.chunks))
-    for (ids, owners), chunk, whose in zip(read_npz(path, gpt2.n_vocab), expected.chunks, expected.owners, strict=True):
+    for (ids, owners), chunk, whose in zip(read_npz(path, gpt2), expected.chunks, expected.owners, strict=True):
         assert ids.tolist() == chunk.tolist() and owners.tolist() == whose.tolist()
     with np.load(path) as npz:
         assert npz.files == [f'{name}_{i}' for i in range(len(os.listdir(CHATS))) for name in ('arr', 'owners')] + ['dialogue']
@@ -465,9 +465,22 @@ def test_npz_of_npz(tmp_path, enc):
     first, second = str(tmp_path / '1.npz'), str(tmp_path / '2.npz')
     write_npz(first, Corpus(enc, CHATS))
     write_npz(second, Corpus(enc, first))
-    for one, two in zip(read_npz(first, 2048), read_npz(second, 2048), strict=True):
+    for one, two in zip(read_npz(first, enc), read_npz(second, enc), strict=True):
         assert lists(one) == lists(two)
     assert dataset.read_dialogue(first) == dataset.read_dialogue(second) != None                # noqa: E711
+
+
+def test_npz_of_another_vocabulary(tmp_path, enc, gpt2):
+    path = str(tmp_path / 'out.npz')
+    write_npz(path, Corpus(enc, write(tmp_path / 'a.txt', 'hi there')))
+    assert lists(load_dataset(enc.extended(['<sp1>']), path)) == lists(load_dataset(enc, path))          # the same, with a token more
+    for large in (False, True):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match='out.npz was packed with another vocabulary than this model has: encode the text again'):
+            patch.setattr(dataset, 'IN_MEMORY', 0 if large else dataset.IN_MEMORY)
+            load_dataset(gpt2, path)
+    with zipfile.ZipFile(path, 'a') as archive:
+        archive.comment = b'by somebody'
+    assert len(load_dataset(gpt2, path)) == 1
 
 
 def test_npz_of_a_vocabulary_beyond_uint16(tmp_path, enc):
@@ -488,7 +501,7 @@ def test_npz_with_a_crowd_of_speakers(tmp_path, enc):
     path = str(tmp_path / 'out.npz')
     write_npz(path, Corpus(enc, write(tmp_path / 'a.txt', text)))
     assert dataset.read_dialogue(path)['speakers'] == ['Theo', 'Mara', *names]
-    [(ids, owners)] = read_npz(path, 2048)
+    [(ids, owners)] = read_npz(path, enc)
     assert owners.max() == 4002 and enc.decode(ids[owners == -4002]) == f'{names[-1]}:' * 2
 
 
@@ -502,7 +515,7 @@ def test_npz_of_the_forks(tmp_path, enc):
     """Any member names, any integer type, compressed or not; empty members say nothing."""
     path = str(tmp_path / 'fork.npz')
     np.savez(path, tokens=np.array([1, 2, 3], np.int64), b=np.array([2047], np.uint16), none=np.array([], np.int32), c=np.array([[7, 8]], np.uint8)[0])
-    assert sorted(ids.tolist() for ids, _ in read_npz(path, 2048)) == [[1, 2, 3], [7, 8], [2047]]
+    assert sorted(ids.tolist() for ids, _ in read_npz(path, enc)) == [[1, 2, 3], [7, 8], [2047]]
     np.savez_compressed(path, np.arange(5, dtype=np.int64), np.arange(3, dtype='>i4'))
     assert lists(load_dataset(enc, path)) == [[0, 1, 2, 3, 4], [0, 1, 2]]
     assert load_corpus(enc, path).dialogue is None
@@ -759,7 +772,7 @@ def test_what_is_refused_on_the_disk(tmp_path, enc):
         for asked in ({'windows': 'turns'}, {'learn_from': 'A'}):
             with pytest.raises(UserError, match='a.npz: a token belongs to speaker 3 of 2'):
                 loaded.sampler(**asked)
-        assert lists(row[:] for row, _ in read_npz(path, 2048, scratch=shards.Scratch(path))) == [[0, 1, 2]]          # as of plain text
+        assert lists(row[:] for row, _ in read_npz(path, enc, scratch=shards.Scratch(path))) == [[0, 1, 2]]          # as of plain text
         np.savez_compressed(path, np.zeros(5000, np.int64))
         with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match='has no room for a temporary file of 0.0 GB .*TMPDIR'):
             patch.setattr(shards.Scratch, 'has_room', lambda self, size: size < 40000)

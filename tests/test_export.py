@@ -4,6 +4,7 @@ import io
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
@@ -145,12 +146,17 @@ def test_names_in_a_chat_template(demo_models):
 
 def test_chat_json_is_a_chat(demo_models):
     enc = session_of(demo_models, 'name').enc
-    about = frame.about(session_of(demo_models, 'said'))
+
+    def about_of(style):
+        session = session_of(demo_models, style)
+        return frame.about(SimpleNamespace(session=session, enc=session.enc))
+
+    about = about_of('said')
     assert [about[key] for key in ('begin', 'user', 'closing', 'prompt', 'next')] == ['<|endoftext|>', 'Theo said: "', '"\n', 'Mara said:', '\n']
-    assert [frame.about(session_of(demo_models, 'tokens'))[key] for key in ('begin', 'user', 'closing', 'prompt', 'next')] == ['<bos>', '<sp1> ', '', '<sp2>', '']
-    assert [frame.about(session_of(demo_models, 'dialogpt'))[key] for key in ('user', 'closing', 'prompt', 'next')] == ['', '<|endoftext|>', '', '<|endoftext|>']
+    assert [about_of('tokens')[key] for key in ('begin', 'user', 'closing', 'prompt', 'next')] == ['<bos>', '<sp1> ', '', '<sp2>', '']
+    assert [about_of('dialogpt')[key] for key in ('user', 'closing', 'prompt', 'next')] == ['', '<|endoftext|>', '', '<|endoftext|>']
     assert {enc.decode([i]) for i in about['stops']} >= {'\n', '<|endoftext|>'} and all('\n' in enc.decode([i]) or i == enc.eot for i in about['stops'])
-    assert frame.about(session_of(demo_models, 'dialogpt'))['stops'] == [enc.eot]
+    assert about_of('dialogpt')['stops'] == [enc.eot]
 
 
 # ---- each format
@@ -276,9 +282,11 @@ def test_litert_in_steps_of_any_size_is_near_the_model(here, interpreter, run, p
     assert length == 20
 
 
-@pytest.mark.parametrize('run', ['run', 'typed'])
+@pytest.mark.parametrize('run', ['run', 'typed', 'plain'])
 def test_the_example_of_litert_chats_as_the_model_would(here, interpreter, monkeypatch, capsys, run):
     from tokenizers import Tokenizer
+    if run == 'plain':                                  # in which nobody speaks: it goes on
+        shutil.copytree(here / 'run', here / run, ignore=shutil.ignore_patterns('dialogue.json'))
     out = written(here, 'litert', run=run, precision='float32')
     said = ['hi', 'how are you? ' * 3, 'ok', 'x' * 400, 'and?']         # the last but one fills the context: it forgets, and sees the end of that
     monkeypatch.setattr(sys, 'argv', ['litert_chat.py', str(out), '0'])
@@ -288,10 +296,11 @@ def test_the_example_of_litert_chats_as_the_model_would(here, interpreter, monke
     seen, behind, answers, forgot = [], about['begin'], [], 0
     for line in said:
         ids, made = tokenizer.encode(behind + about['user'] + line.strip() + about['closing'] + about['prompt']).ids, []
-        if len(seen) + len(ids) + 8 > 96:
+        n = about['length']
+        if len(seen) + len(ids) + n > 96:
             seen, forgot = [], forgot + 1
-        seen += ids[-88:]
-        while (new := int(tf.argmax(model.model(*model_, tf.constant([seen]))['logits'][0, -1]))) not in about['stops'] and len(made) < 8:
+        seen += ids[n - 96:]
+        while (new := int(tf.argmax(model.model(*model_, tf.constant([seen]))['logits'][0, -1]))) not in about['stops'] and len(made) < n:
             made.append(new)
             seen.append(new)
         answers.append(tokenizer.decode(made).strip())

@@ -68,7 +68,23 @@ def test_a_model_that_recites_is_found_out():
     assert leaks.check(corpus, recited, [corpus[0][7:20]])['human']['longest'] == 13
     honest = leaks.check(corpus, fresh, recited[:2] + fresh)
     assert not honest['leaks'] and honest['verdict'].startswith('No leak seen') and honest['recited'] == {}
-    assert leaks.check(corpus, fresh[:1], [])['human'] == {'longest': 0, 'text': 0, 'at': 0, 'long': Share(None, 0, 0), 'short': Share(None, 0, 0)}
+    assert leaks.check(corpus, fresh[:1], [])['human'] == {'longest': 0, 'text': 0, 'at': 0} | dict.fromkeys(('long', 'short', 'whole'), Share(None, 0, 0))
+
+
+def test_short_replies_that_are_recited():
+    draw = np.random.default_rng(0)
+    corpus = [draw.integers(0, 5000, 3000), draw.integers(0, 5000, 500)]
+    fresh = [draw.integers(0, 5000, 60) for _ in range(10)]
+    recited = [corpus[0][100 * i:100 * i + 8 + i] for i in range(12)]
+    stitched = np.concatenate([corpus[0][50:60], corpus[0][70:80]])            # not whole
+    people = [draw.integers(0, 5000, 12) for _ in range(30)]
+    assert [row.tolist() for row in leaks.whole(corpus, [*recited[:2], stitched, corpus[1][:9], corpus[1][:7]])] == [[True], [True], [False], [True], []]
+    found = leaks.check(corpus, fresh + recited, fresh, (recited + people[:8] + [corpus[0][:7]], people))
+    assert found['leaks'] and found['verdict'].startswith("It recites: 12 of 20 replies of 8 tokens or more stand whole in the training data, of people's 0 of 30.")
+    assert found['model']['long'].found == 0 == len(found['recited'])
+    found = leaks.check(corpus, fresh + recited, fresh, (recited[:1] + people, people))             # one in thirty may be chance
+    assert not found['leaks'] and "stands in the training data. Shorter ones do, more often than people's: " in found['verdict']
+    assert not leaks.check(corpus, fresh + recited, fresh, (recited, recited))['leaks'] and not leaks.check(corpus, fresh + recited, fresh, (recited, []))['leaks']
 
 
 @pytest.mark.parametrize('ours, theirs, leak, words', [
@@ -80,5 +96,6 @@ def test_a_model_that_recites_is_found_out():
     (Share(Estimate(1.0, 1.0, 1.0), 1000, 1000), Share(Estimate(0.9, 0.8, 1.0), 1000, 900), False, 'it is not held out'),
     (Share(Estimate(0.3, 0.2, 0.4), 1000, 300), Share(None, 0, 0), True, 'of what people wrote none')], ids=lambda value: value if isinstance(value, str) else '')
 def test_verdicts(ours, theirs, leak, words):
-    found = leaks.verdict({'longest': 30, 'long': ours}, {'longest': 12, 'long': theirs})
+    nothing = dict.fromkeys(('short', 'whole'), Share(None, 0, 0))
+    found = leaks.verdict({'longest': 30, 'long': ours} | nothing, {'longest': 12, 'long': theirs} | nothing)
     assert found[0] is leak and words in found[1]

@@ -655,6 +655,43 @@ def test_a_phone(open_page, server):
     expect(page('#retry')).to_be_in_viewport()                              # the newest words are still seen
 
 
+def test_the_drawer_slides_in_and_takes_the_focus(open_page, server):
+    page = open_page(viewport={'width': 360, 'height': 640}, reduced_motion='no-preference')
+    page('#menu').click()
+    expect(page('#new')).to_be_focused()
+
+
+def test_what_is_focused_in_the_settings_is_seen(open_page, server):
+    page = open_page(viewport={'width': 1100, 'height': 500})
+    page.press('Settings')
+    seen = """() => { const {x, y, width, height} = document.activeElement.getBoundingClientRect()
+        return document.activeElement.contains(document.elementFromPoint(x + width / 2, y + height - 4)) }"""
+    for _ in range(20):
+        page.page.keyboard.press('Tab')
+        if page.page.evaluate("document.activeElement !== document.body && document.activeElement.id !== 'settings'"):
+            assert page.page.evaluate(seen), page.page.evaluate('document.activeElement.outerHTML')
+
+
+def test_fields_grow_where_css_does_not_see_to_it(open_page, server):
+    page = open_page()
+    page.page.evaluate("""() => {
+        const sheet = new CSSStyleSheet()
+        sheet.replaceSync('textarea { field-sizing: fixed !important }')
+        document.adoptedStyleSheets = [sheet]
+        CSS.supports = () => false
+    }""")
+    before = page('#box').bounding_box()['height']
+    page('#box').fill('\n'.join('12345678'))
+    after = page('#box').bounding_box()['height']
+    assert after > before + 100 and page('#box').evaluate('node => node.scrollHeight <= node.clientHeight + 1')
+    page('#box').press('Enter')
+    expect(page('.words')).to_have_count(2)
+    assert page('#box').bounding_box()['height'] == before
+    page('#box').press('ArrowUp')
+    expect(page('#editor')).to_be_focused()
+    assert page('#editor').bounding_box()['height'] > 150
+
+
 def test_dark_and_light(open_page, server):
     page = open_page(color_scheme='dark')
 

@@ -52,6 +52,8 @@ def test_numbers_as_published():
 def test_passages(tmp_path):
     text = '{"text": "her face to her side."}\n\nthe bus was late again \n{"text": "a \\u00e9t\\u00e9"}'
     assert published.passages('l.jsonl', text) == [('her face to her', ' side.'), ('the bus was late', ' again'), ('a', ' été')]
+    text = "`` is n't it late ? '' she asked , and we 'd go , said jim\nAs it is, \"isn't it?\" she asked"
+    assert published.passages('l.txt', text) == [('"isn\'t it late?" she asked, and we\'d go, said', ' jim'), ('As it is, "isn\'t it?" she', ' asked')]
     for text, words in (('a b\n{"txt": 1}', 'line 2 is no passage'), ('{"text": ["a b"]}', 'line 1 is no passage'), ('{"text": "a', 'line 1 is no passage'),
                         ('alone', 'line 1 has a single word'), (' \n', 'holds no passages')):
         with pytest.raises(UserError, match=words):

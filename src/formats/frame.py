@@ -17,6 +17,7 @@ import numpy as np
 
 from ..dialogue import MarkedStyle, SeatStyle, Turn, _escape_name
 from ..encoder import END_OF_TEXT
+from ..settings import Settings
 
 
 class Frame(NamedTuple):
@@ -76,19 +77,27 @@ def ends(source):
     return Ends(bos, eos, frame(session).stops if session else [eos] if eos is not None else [])
 
 
-def about(session):
-    """What a chat needs to know beside the vocabulary, for chat.json; of plain text nothing. Special tokens stand in it by their names, which tokenizer.json knows.
+def about(source):
+    """What a chat needs to know beside the vocabulary of a formats.Source, for chat.json. Special tokens stand in it by their names, which tokenizer.json knows.
 
     {"begin": "<|endoftext|>", "user": "Theo: ", "closing": "\\n", "prompt": "Mara:", "next": "\\n", "stops": [0, 10], "names": ["Theo", "Mara"], ...}
 
     begin, user, words, closing, prompt: behind that the model answers, until one of `stops` comes; next, user, words, closing, prompt: and again.
+    Of plain text, which goes on behind any words, there is nothing around them, and nobody speaks.
     """
+    session, eot = source.session, source.enc.eot
     if session is None:
-        return {}
+        return dict.fromkeys(('user', 'closing', 'prompt', 'next'), '') | {'begin': '' if eot is None else END_OF_TEXT, 'stops': ends(source).stops, 'names': [],
+                                                                           'length': source.hparams.n_ctx // 4} | sampling(Settings(top_k=40))
     f = frame(session)
     user, prompt = (text.replace(TIME, str(session._start)) for text in (f.openings['user'], f.prompts['assistant']))
     return {'begin': f.begin, 'user': user, 'closing': f.closing, 'prompt': prompt, 'next': f.next, 'stops': f.stops, 'names': [session.me, session.answerer],
-            'length': session.length, 'temperature': session.settings.temperature, 'top_k': session.settings.top_k}
+            'length': session.length} | sampling(session.settings)
+
+
+def sampling(settings):
+    """How the next token is drawn, for those who know temperature, top_k (0: all) and top_p (1: all)."""
+    return {'temperature': settings.temperature, 'top_k': settings.top_k, 'top_p': settings.top_p or 1.0}
 
 
 TEMPLATE = r"""

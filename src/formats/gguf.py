@@ -4,8 +4,8 @@
 
     llama-server -m out/model.gguf --jinja
 
-q8_0 has a scale for each 32 numbers of a row; vectors and positions stay float32. llama.cpp ends a reply at the ids named eos and eot: where turns
-end by a line break, that is its token.
+q8_0 has a scale for each 32 numbers of a row; vectors and positions stay float32. llama.cpp ends a reply at the ids named eos, eot and eom: where turns
+end by a line break, its token and the next one that holds one.
 """
 import os
 
@@ -76,7 +76,7 @@ def _add_vocabulary(writer, source):
     writer.add_token_merges(source.merges)
     writer.add_add_bos_token(False)                     # the template writes it
     others = [i for i in ends.stops if i != ends.eos]
-    for add, i in ((writer.add_bos_token_id, ends.bos), (writer.add_eos_token_id, ends.eos), (writer.add_eot_token_id, others[0] if others else None)):
+    for add, i in zip((writer.add_bos_token_id, writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id), (ends.bos, ends.eos, *others)):
         if i is not None:
             add(i)
     if source.session:

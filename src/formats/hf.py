@@ -60,5 +60,4 @@ def _sampling(session):
     """How the chat draws its words; nothing of plain text."""
     if session is None:
         return {}
-    settings = session.settings
-    return {'do_sample': True, 'temperature': settings.temperature, 'top_k': settings.top_k, 'top_p': settings.top_p, 'max_new_tokens': session.length}
+    return {'do_sample': True, 'max_new_tokens': session.length} | frame.sampling(session.settings)

@@ -53,4 +53,4 @@ def write(out, source, precision):
     served = Served(source.hparams, source.params)
     tf.saved_model.save(served, os.path.join(out, '1'), served.signatures())
     vocabulary.write(out, source)
-    write_json(out, 'chat.json', frame.about(source.session))
+    write_json(out, 'chat.json', frame.about(source))
