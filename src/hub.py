@@ -174,6 +174,17 @@ def weights_of(found, hparams, scales):
     return hparams, ((name, one(name, shape)) for name, shape in model.shapes(hparams).items())
 
 
+def grown(hparams, weights, n_vocab, unknown):
+    """The same with room for n_vocab tokens: the new ones are as the token `unknown`, without one the mean of all."""
+    def longer(name, array):
+        if name not in ('wte', 'lm_head') or n_vocab <= len(array):
+            return array
+        new = array.mean(axis=0) if unknown is None else array[unknown]
+        return np.concatenate([array, np.tile(new, [n_vocab - len(array), 1])])
+
+    return model.replace(hparams, n_vocab=max(n_vocab, hparams.n_vocab)), ((name, longer(name, array)) for name, array in weights)
+
+
 def placed(found):
     """{transformer.h.0.ln_1.weight: array, ...} -> the same by what stands behind any prefix; what else there is, is told."""
     matches = {name: OURS.search(name) for name in found}
@@ -199,7 +210,8 @@ def their_names(name, neo):
 # ---- vocabulary
 
 def vocabulary_of(folder, config, there):
-    """-> ({token: id}, [(left, right)]) of byte-level BPE, with the end of a text under its name here, and a name for every id.
+    """-> ({token: id}, [(left, right)]) of byte-level BPE, with the end of a text under its name here, and a name for every id. Bytes that it lacks are behind
+    the others, beyond the embeddings that there are.
 
     there: the names of the files where the folder comes from. Raises UserError that names another kind of tokenizer.
     """
@@ -223,16 +235,15 @@ def vocabulary_of(folder, config, there):
     if beyond:
         print(f'(the model has no embedding of {", ".join(beyond[:5])}{" ..." * (len(beyond) > 5)}, so the vocabulary goes without)')
         tokens = {token: i for token, i in tokens.items() if i < n_vocab}
-    lacking = sorted(byte for byte, character in bytes_to_unicode().items() if character not in tokens)
-    if lacking:
-        raise UserError(f'its vocabulary lacks {len(lacking)} of the 256 bytes that texts are made of, the first is {lacking[0]}; read are vocabularies that have all.')
     made = {*bytes_to_unicode().values(), *(left + right for left, right in merges)}
-    end = next((token for token in said_ends(folder, config, tokens) if token in tokens and token not in made), None)
+    end = next((token for token in ends_said(folder, config, tokens) if token in tokens and token not in made), None)
     if end not in (None, END_OF_TEXT):
         i = tokens.pop(end)
         tokens = {f'<|unused {other}|>' if token == END_OF_TEXT else token: other for token, other in tokens.items()} | {END_OF_TEXT: i}
-    taken = set(tokens.values())
-    return tokens | {f'<|unused {i}|>': i for i in range(n_vocab) if i not in taken}, merges
+    taken, lacking = set(tokens.values()), [character for character in bytes_to_unicode().values() if character not in tokens]
+    if lacking:
+        print(f'(its vocabulary lacks {len(lacking)} of the 256 bytes that texts are made of; here it has them, and the model knows them as its token for the unknown)')
+    return tokens | {f'<|unused {i}|>': i for i in range(n_vocab) if i not in taken} | {character: n_vocab + i for i, character in enumerate(lacking)}, merges
 
 
 def from_tokenizer(found):
@@ -256,13 +267,18 @@ def from_tokenizer(found):
         raise UserError('its tokenizer.json is damaged: download it again.') from None
 
 
-def said_ends(folder, config, tokens):
-    """Yield what may be the token that ends a text: as tokenizer_config.json and special_tokens_map.json have it, as config.json, under its usual name.
-    Not each is in the vocabulary, nor each a token that is no word: config.json often has GPT-2's number, whatever the vocabulary."""
+def said(folder, which):
+    """Yield the special token `which` as tokenizer_config.json and special_tokens_map.json have it."""
     for name in ('tokenizer_config.json', 'special_tokens_map.json'):
         if os.path.isfile(os.path.join(folder, name)):
-            token = read_json(folder, name).get('eos_token')
+            token = read_json(folder, name).get(which)
             yield str(token.get('content') if isinstance(token, dict) else token)
+
+
+def ends_said(folder, config, tokens):
+    """Yield what may be the token that ends a text: as the tokenizer has it, as config.json, under its usual name. Not each is in the vocabulary, nor each a
+    token that is no word: config.json often has GPT-2's number, whatever the vocabulary."""
+    yield from said(folder, 'eos_token')
     ids = config.get('eos_token_id')
     for wanted in ids if isinstance(ids, list) else [ids]:
         yield from (token for token, i in tokens.items() if i == wanted)
@@ -356,6 +372,7 @@ def convert(folder, target, name):
     path = os.path.join(folder, weights_in(there, folder))
     with telling(path):
         hparams, weights = weights_of(tensors.read(path), hparams, scales)
+        hparams, weights = grown(hparams, weights, 1 + max(tokens.values()), next((tokens[token] for token in said(folder, 'unk_token') if token in tokens), None))
         check_room(hparams, target)
         checkpoint.save(target, hparams, model.nested({name: tf.constant(array) for name, array in weights}))
     with files.whole(os.path.join(target, 'encoder.json'), 'w', encoding='utf-8') as file:

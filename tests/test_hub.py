@@ -549,11 +549,23 @@ def test_which_token_ends_a_text(tmp_path, added, others, ids, end):
     assert encoder.Encoder(tokens, merges).eot == end
 
 
-def test_a_vocabulary_without_all_bytes(tmp_path):
-    (tmp_path / 'vocab.json').write_text('{"a": 0, "b": 1}')
-    (tmp_path / 'merges.txt').write_text('#version: 0.2\n')
-    with pytest.raises(UserError, match='its vocabulary lacks 254 of the 256 bytes that texts are made of, the first is 0'):
-        hub.vocabulary_of(str(tmp_path), {'vocab_size': 2}, os.listdir(tmp_path))
+@pytest.mark.parametrize('unknown', ['[UNK]', None])
+def test_a_vocabulary_without_all_bytes(tmp_path, capsys, unknown):
+    """A Japanese one of characters knows no blank: to transformers it is [UNK], as is each byte that it never met. The logits stay those, and the text is kept."""
+    weights = write_model(tmp_path / 'theirs')
+    theirs = {{'q': '[UNK]', 'x': '[PAD]'}.get(token, token): i for token, i in VOCABULARY.items()}
+    (tmp_path / 'theirs/vocab.json').write_text(json.dumps(theirs))
+    (tmp_path / 'theirs/special_tokens_map.json').write_text(json.dumps({'unk_token': unknown}))
+    hparams, params = checkpoint.load(add(tmp_path))
+    enc = encoder.get_encoder('mine', str(tmp_path / 'models'))
+    assert 'lacks 2 of the 256 bytes' in capsys.readouterr().out and hparams.n_vocab == enc.n_vocab == 262
+    ids = enc.encode('axbq')
+    assert ids == [VOCABULARY['a'], 261, VOCABULARY['b'], 260] and enc.decode(ids) == 'axbq' and enc.special_tokens['[UNK]'] == VOCABULARY['q']
+    wte, row = weights['transformer.wte.weight'], VOCABULARY['q']
+    np.testing.assert_allclose(params['wte'][260:], np.tile(wte[row] if unknown else wte.mean(axis=0), [2, 1]), rtol=1e-6)
+    if unknown:
+        same = [row if i >= 260 else i for i in ids]
+        np.testing.assert_allclose(logits(hparams, params, [ids])[..., :260], their_logits(GPT2, weights, np.array([same])), atol=1e-4)
 
 
 def test_every_id_has_a_token_and_every_token_an_embedding(tmp_path, capsys):
