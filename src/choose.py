@@ -132,13 +132,13 @@ def typical(ids, logits, p):
         return ids, logits
     weights = weights_of(logits)
     everything = weights.sum(dtype=np.float64)
-    least = np.log(everything)                          # surprisal of the most likely
-    entropy = least - np.dot(weights, np.maximum(logits - logits.max(), -1e3)) / everything
+    most, least = logits.max(), np.log(everything)     # least: the surprisal of the most likely
+    entropy = least + most - np.dot(weights, logits) / everything
     rare = (1 - p) * everything / len(ids)
     if least - np.log(rare) - entropy > entropy - least:
         keep = np.flatnonzero(weights >= rare)
         ids, logits, weights = ids[keep], logits[keep], weights[keep]
-    distance = np.abs(np.float32(logits.max() + least - entropy) - logits)
+    distance = np.abs(np.float32(most + least - entropy) - logits)
     bins = (distance * np.float32(BINS / max(distance.max(), 1e-30))).astype(np.int32)
     cumulative = np.cumsum(np.bincount(bins, weights))
     last = int(np.searchsorted(cumulative[:-1], p * everything))

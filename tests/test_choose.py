@@ -77,6 +77,19 @@ def test_typical_starts_next_to_the_entropy():
     assert [kept(C.typical, logits, p) for p in (0, 0.25, 0.35, 0.85, 1)] == [[0, 1, 2], [1], [0, 1], [0, 1, 2], [0, 1, 2]]
 
 
+@pytest.mark.parametrize('scale', [0.5, 2, 8])
+def test_typical_keeps_what_sorting_all_by_their_distance_keeps(scale):
+    """Flat and steep, where few tokens are looked at and where all are."""
+    logits = (np.random.default_rng(0).standard_normal(5000) * scale).astype(np.float32)
+    p = np.exp(logits.astype(np.float64) - logits.max())
+    p /= p.sum()
+    distance = np.abs(-np.log(p) + np.sum(p * np.log(p)))
+    order = np.argsort(distance)
+    for share in (0.05, 0.3, 0.9, 0.99):
+        n = int(np.searchsorted(np.cumsum(p[order]), share)) + 1
+        assert set(kept(C.typical, logits, share)) == set(order[:n])
+
+
 def test_pick_gives_each_token_its_share_in_order():
     assert [C.pick(np.array([3, 5, 8]), log(.5, .3, .2), u) for u in (0, .49, .51, .79, .81, 1 - 2 ** -24)] == [3, 3, 5, 5, 8, 8]
     assert C.pick(np.array([3, 5]), np.array([-900, 0], np.float32), 0.0) == 5                      # never one of probability 0
