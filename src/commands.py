@@ -10,6 +10,7 @@ import difflib
 import glob
 import json
 import os
+import shlex
 import time
 from typing import Callable, NamedTuple
 
@@ -370,7 +371,13 @@ def fix(talk, rest):
 def rate(talk, rest, value):
     i = turn_number(talk, rest) if rest else last(talk, False, 'to rate')
     talk.session.rate(i, value)
-    talk.screen.note(f'turn {i + 1} is {"good" if value > 0 else "bad"}: python import_chats.py --from_memory makes a corpus of it')
+    if value < 0:
+        talk.screen.note(f'turn {i + 1} is bad: no corpus will have it; /fix {i + 1} and what it should have been is learnt from')
+    else:
+        from .memory import default_path
+        path = talk.memory.path
+        where = '' if path == default_path() else f' {shlex.quote(path)}'
+        talk.screen.note(f'turn {i + 1} is good: python import_chats.py --from_memory{where} --out corpus.txt makes a corpus of it')
 
 
 # ---- who speaks

@@ -318,13 +318,13 @@ def test_a_conversation_that_has_not_begun_is_forgotten_alone(tmp_path):
 def test_ratings_are_kept(tmp_path):
     t = talk('One.', 'Two.', kept=tmp_path / 'm.db')
     hear(t, 'hi', 'and?')
-    assert hear(t, '/good 2') == '(turn 2 is good: python import_chats.py --from_memory makes a corpus of it)\n'
+    assert hear(t, '/good 2') == f'(turn 2 is good: python import_chats.py --from_memory {tmp_path}/m.db --out corpus.txt makes a corpus of it)\n'
     assert hear(t, '/fix Two it is.') == '  4  Mara: Two it is.\n'
     assert hear(t, '/bad 9') == '(there is no turn 9: it takes a number from 1 to 4, as /history shows them.)\n'
     assert said(t)[-1] == ('Mara', 'Two it is.') == t.session.kept.turns()[-1][:2]
     rows = t.memory._db.execute('SELECT text, rating, bad FROM turns ORDER BY id').fetchall()
     assert rows == [('hi', 0, None), ('One.', 1, None), ('and?', 0, None), ('Two it is.', 1, 'Two.')]
-    hear(t, '/bad')
+    assert hear(t, '/bad') == '(turn 4 is bad: no corpus will have it; /fix 4 and what it should have been is learnt from)\n'
     assert t.memory._db.execute('SELECT rating FROM turns ORDER BY id').fetchall()[-1] == (-1,)
     unkept = talk('One.')
     assert hear(unkept, 'hi', '/good').endswith('(this chat is not kept, so nothing can be learnt from it: start it with --memory PATH.)\n')
