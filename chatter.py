@@ -69,7 +69,7 @@ def configure(parser, path):
         text = file.read()
     try:
         settings = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f'{path} is no JSON ({error}): {{"temperature": 0.7}} is how it looks; put it right, or remove it.') from None
     if not isinstance(settings, dict):
         raise UserError(f'{path} holds no settings: {{"temperature": 0.7}} is how it looks; put it right, or remove it.')
@@ -124,7 +124,7 @@ def open_talk(args, place, generator, weights):
     if args.config and not os.path.exists(args.config):
         screen.note(f'{args.config} is not there yet; /save settings writes it')
     return commands.Talk(session, screen, begin=begin, memory=memory, model=model, weights=weights, candidates=args.candidates, seed=args.seed,
-                         config=args.config or config_path())
+                         config=args.config or config_path(), usual=chat.open_session(place, generator, me=args.me, answerer=args.answerer, style=args.style))
 
 
 def open_memory(args):

@@ -77,7 +77,7 @@ def serve(args):
         raise UsageError(f'--host {args.host} lets other machines in: give --token too, or SERVE_TOKEN in the environment.')
     if args.token is not None and not (args.token.isascii() and args.token.isprintable() and args.token.strip() == args.token != ''):
         raise UsageError('--token must be one word or more of plain letters, digits and signs.')
-    from src import api, chat, scheduler
+    from src import api, chat, scheduler, terminal
     with listener(args.host, args.port) as bound:
         place = files.find_model(args.model_name, args.models_dir, args.run_name, args.checkpoint_dir)
         generator, weights = generators.open_generator(place, args.models_dir, args.precision, args.verbose)
@@ -92,13 +92,16 @@ def serve(args):
         name = args.run_name or os.path.basename(os.path.normpath(files.folder_of(place)))
         served = server.Served(name, session, people or [session.answerer, session.me],
                                api.Limits(n_ctx, generator.hparams.n_vocab, most, args.batch_size))
-        engine = scheduler.Scheduler(generator, args.batch_size, args.queue)
+        try:
+            engine = scheduler.Scheduler(generator, args.batch_size, args.queue)
+        except MemoryError:
+            raise UsageError(f'--batch_size {args.batch_size}: the memory does not hold what so many texts have said; give less.') from None
         app = server.make_app(served, engine, token=args.token, timeout=args.timeout, max_body=args.max_body, cors_origin=args.cors_origin)
         for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn stops in good order, and then raises them once more
             signal.signal(number, lambda *_: None)
         bound.listen(128)
         host, port = bound.getsockname()[:2]
-        print(f'http://{f"[{host}]" if ":" in host else host}:{port} answers as {session.answerer} ({weights}). Ctrl-C ends it.', flush=True)
+        print(f'http://{f"[{host}]" if ":" in host else host}:{port} answers as {terminal.in_line(session.answerer)} ({weights}). Ctrl-C ends it.', flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.Server(app, engine, args.verbose).run([bound])
 

@@ -58,7 +58,7 @@ def _one_of(*values):
 
 
 def _request(properties, required):
-    """A request's schema: what is not required may be null too."""
+    """The schema of an object in a request: what is not required may be null too."""
     def optional(schema):
         if 'type' in schema:
             return schema | {'type': [schema['type'], 'null']}
@@ -81,27 +81,28 @@ def requests(limits):
         'stop': {'anyOf': [_text(1, 200), _list(_text(1, 200), most=4)]},
         'seed': _whole(-2 ** 63, 2 ** 63 - 1),
         'stream': FLAG,
-        'stream_options': _object({'include_usage': FLAG, 'include_obfuscation': FLAG}),
+        'stream_options': _request({'include_usage': FLAG, 'include_obfuscation': FLAG}, []),
         'logit_bias': {'type': 'object', 'additionalProperties': _number(-100, 100), 'propertyNames': {'pattern': '^[0-9]{1,9}$'}, 'maxProperties': 1024},
         'temperature': _number(0, 2), 'top_p': _number(0, 1), 'top_k': _whole(0, limits.n_vocab), 'min_p': _number(0, 1), 'typical_p': _number(0, 1),
         'presence_penalty': _number(-2, 2), 'frequency_penalty': _number(-2, 2), 'repetition_penalty': _number(0.01, 10),
         'no_repeat_ngram_size': _whole(0, limits.n_ctx),
         'user': _text()}                                                                            # the last one changes nothing
     part = _object({'type': _one_of('text'), 'text': _text()}, ['type', 'text'])
-    message = _object({'role': _one_of('system', 'developer', 'user', 'assistant'), 'content': {'anyOf': [_text(), _list(part, 1)]}, 'name': NAME,
-                       'refusal': {'type': ['string', 'null']}}, ['role', 'content'])
+    message = _request({'role': _one_of('system', 'developer', 'user', 'assistant'), 'content': {'anyOf': [_text(), _list(part, 1)]}, 'name': NAME,
+                        'refusal': _text()}, ['role', 'content'])
     chat = both | {
         'messages': _list(message, 1),
         'max_completion_tokens': both['max_tokens'],
         'speaker': NAME,
         'candidates': both['n'],
-        'logprobs': _one_of(False), 'tools': _list(ANYTHING, most=0), 'response_format': _object({'type': _one_of('text')}, ['type']),
+        'logprobs': _one_of(False), 'tools': _list(ANYTHING, most=0), 'tool_choice': _one_of('none', 'auto'),
+        'modalities': _list(_one_of('text'), 1), 'response_format': _object({'type': _one_of('text')}, ['type']),
         'store': FLAG, 'metadata': ANYTHING, 'service_tier': _text(), 'safety_identifier': _text(), 'prompt_cache_key': _text(),
         'parallel_tool_calls': FLAG}
     completion = both | {
         'prompt': {'anyOf': [_text(), _list(_text(), 1), ids, _list(ids, 1)]},
         'echo': FLAG,
-        'best_of': _one_of(1), 'suffix': _one_of('')}
+        'best_of': _one_of(1), 'suffix': _one_of(''), 'logprobs': _one_of(False)}
     return {'ChatRequest': _request(chat, ['messages']), 'CompletionRequest': _request(completion, ['prompt'])}
 
 

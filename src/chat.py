@@ -29,6 +29,7 @@ HEADER = 32                                             # tokens in which the mo
 RECALLED = 1 / 8                                        # of n_ctx, for turns that are recalled
 LOOP = 24                                               # tokens of the same three times or more are a loop
 DAY = 24 * 60 * 60 * 1000                               # milliseconds
+KNOWN = 20                                              # people of the training data whose marks no reply may hold
 ANTI = 0.5                                              # weight of what a reply is worth without the conversation: Li et al. 2016, section 4.5.1
 UNSETTLED = re.compile(r'[<\\][^>]{0,16}\Z|["\s]+\Z')   # an end of text that later tokens may still change
 
@@ -186,7 +187,9 @@ class ChatSession:
     # ---- what is said
 
     def say(self, speaker, text):
-        """Put a turn into the conversation."""
+        """Put a turn into the conversation. Raises UserError where nobody speaks."""
+        if not speaker:
+            raise UserError('a turn has no speaker: give every turn a name.')
         self._add(Turn(speaker, text, self.next_time(text)))
 
     def reply(self, text):
@@ -314,12 +317,17 @@ class ChatSession:
     def prompt(self, speaker=None):
         """The ids that the model goes on from as `speaker` (default: the answerer), with the header; they leave room for `length` more."""
         speaker, when = self._next(speaker)
-        header, n_ctx = self.style.header_ids(self.enc, self._seat(speaker), when), self.generator.hparams.n_ctx
-        if len(header) > n_ctx // 4:
-            raise UserError(f'the name {speaker[:40]}... has {len(header)} tokens, of which this model, which sees {n_ctx}, can take {n_ctx // 4}: choose a shorter one.')
+        header = self.header(speaker, when)
         self._recall()
         self._make_room(len(header))
         return self._context() + header
+
+    def header(self, speaker, when=0):
+        """The ids that make the model speak as `speaker`. Raises UserError where they take too much of what it sees."""
+        header, n_ctx = self.style.header_ids(self.enc, self._seat(speaker), when), self.generator.hparams.n_ctx
+        if len(header) > n_ctx // 4:
+            raise UserError(f'the name {speaker[:40]}... has {len(header)} tokens, of which this model, which sees {n_ctx}, can take {n_ctx // 4}: choose a shorter one.')
+        return header
 
     def _next(self, speaker):
         """(who speaks, when) of the turn to come."""
@@ -370,8 +378,12 @@ class ChatSession:
             self.recalled = sorted(turns, key=lambda turn: turn.time)
 
     def _make_room(self, header):
-        """Let the oldest turns go when they, the header and the reply no longer fit; `first` and `cut` tell."""
-        room = self.generator.hparams.n_ctx - header - self.length - 1 - len(self._preface())
+        """Let the oldest turns go when they, the header and the reply no longer fit; `first` and `cut` tell. What was recalled goes before the last of them."""
+        n_ctx = self.generator.hparams.n_ctx
+        room = n_ctx - header - self.length - 1
+        if self.recalled and room - len(self._preface()) < n_ctx // 8:
+            self.recalled = []
+        room -= len(self._preface())
         if self.max_turns:
             self.first = max(self.first, len(self.turns) - self.max_turns)
         start, used = self._fitting(room)
@@ -396,6 +408,11 @@ class ChatSession:
 
     # ---- what it says
 
+    def names(self):
+        """Whose marks no reply may hold: who is here, who spoke in what the model sees, and the first of those whom the training data knows."""
+        spoke = [turn.speaker for turn in self.turns[self.first:]]
+        return list(dict.fromkeys(filter(None, [self.me, self.answerer, *spoke, *self.people[:KNOWN]])))
+
     def _rows(self, n):
         """The Batch, of n rows at least. It holds what was said."""
         if self._batch is None or len(self._batch.rows) < n:
@@ -419,8 +436,7 @@ class ChatSession:
     def _replies(self, context, n=1):
         """Yield (Reply, its next words) of n replies that are made together, until all are over."""
         batch = self._rows(n)
-        going = {self._sequence(context, self.length): Reply(self.enc, self.style, self.length, banned=self.banned, names=filter(None, {self.me, self.answerer}))
-                 for _ in range(n)}
+        going = {self._sequence(context, self.length): Reply(self.enc, self.style, self.length, banned=self.banned, names=self.names()) for _ in range(n)}
         try:
             for sequence in going:
                 batch.enter(sequence)

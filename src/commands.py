@@ -39,13 +39,15 @@ class Talk:
     """A session, the screen it is held on, and what outlives the session.
 
     begin(kept, me, answerer, seed) -> a new ChatSession of these people, kept in memory.Chat `kept` (None: nowhere). memory: Memory or None.
-    model: what the memory calls the model; weights: what to say of its weights; config: the file of /save settings.
+    model: what the memory calls the model; weights: what to say of its weights; config: the file of /save settings; usual: a ChatSession as it is where
+    nobody asks for anything, whose settings that file need not have.
     """
 
-    def __init__(self, session, screen, *, begin, memory=None, model='', weights='', candidates=1, seed=None, config=None):
+    def __init__(self, session, screen, *, begin, memory=None, model='', weights='', candidates=1, seed=None, config=None, usual=None):
         self.session, self.screen, self.begin, self.memory = session, screen, begin, memory
         self.model, self.weights, self.candidates, self.seed, self.config = model, weights, candidates, seed, config
         self.answerers = [session.answerer]
+        self.usual = {'candidates': 1, 'length': usual.length, 'max_turns': usual.max_turns, **usual.settings._asdict()} if usual else {}
         self.over = False
         self._gone = session.first                      # turns of which the user knows that the model no longer sees them
 
@@ -108,7 +110,7 @@ class Talk:
                 return 0
             if not said.strip():
                 return 1
-            if said.strip().isdecimal() and 1 <= int(said) <= n:
+            if number(said.strip(), n):
                 return int(said)
 
     def tell(self):
@@ -127,7 +129,11 @@ class Talk:
             raise UserError(f'the style {session.style.name} has two seats and no names: one answers at a time.')
         if me in answerers:
             raise UserError(f'{me} cannot talk to {me}: /me and /as take different names.')
+        for name in [me, *answerers]:
+            session.header(name)                        # one that is too long is told
         session.me, session.answerer, self.answerers = me, answerers[0], answerers
+        if session.kept is not None:
+            session.kept.meet(me, answerers[0])
         self.tell_strangers()
 
     def tell_strangers(self):
@@ -176,7 +182,10 @@ class Talk:
     def status(self):
         """What a chat shows at its foot."""
         session = self.session
-        used = len(session.prompt())
+        try:
+            used = len(session.prompt())
+        except UserError as error:
+            return str(error)
         return f'{and_(self.answerers)} answer{"s" * (len(self.answerers) == 1)} · {used} of {session.generator.hparams.n_ctx} tokens · {self.weights}'
 
     def complete(self, text):
@@ -237,6 +246,11 @@ def chats_(talk, rest):
 
 # ---- what was said
 
+def number(word, most):
+    """A word as a number from 1 to `most`, or None."""
+    return int(word) if word.isdecimal() and len(word) < 10 and 1 <= int(word) <= most else None
+
+
 def last(talk, mine, what):
     """The newest turn of mine, or of the others."""
     found = [i for i, turn in enumerate(talk.session.turns) if (turn.speaker == talk.session.me) == mine]
@@ -248,8 +262,8 @@ def last(talk, mine, what):
 def turn_number(talk, word):
     """'3' -> the index of the third turn."""
     n = len(talk.session.turns)
-    if not word.isdecimal() or not 1 <= int(word) <= n:
-        raise UserError(f'there is no turn {word}: ' + (f'it takes a number from 1 to {n}, as /history shows them.' if n else 'nothing was said yet.'))
+    if not number(word, n):
+        raise UserError(f'there is no turn {word[:20]}: ' + (f'it takes a number from 1 to {n}, as /history shows them.' if n else 'nothing was said yet.'))
     return int(word) - 1
 
 
@@ -340,8 +354,8 @@ def candidates(talk, rest):
 def history(talk, rest):
     """the newest N turns (10) with their numbers"""
     turns = talk.session.turns
-    if rest and not rest.isdecimal():
-        raise UserError(f'/history takes how many turns, not {rest}.')
+    if rest and not number(rest, 10 ** 9):
+        raise UserError(f'/history takes how many turns, not {rest[:20]}.')
     if not turns:
         talk.screen.note('nothing was said yet')
     for i in range(max(0, len(turns) - int(rest or 10)), len(turns)):
@@ -394,6 +408,8 @@ def as_(talk, rest):
             raise UserError('the training data names nobody: /as NAME,NAME takes any.')
     else:
         names = [rest] if rest in talk.there() else list(dict.fromkeys(name.strip() for name in rest.split(',') if name.strip()))
+    if not names:
+        raise UserError(f'/as takes names between commas; there are {", ".join(talk.there()[:20])}.')
     talk.meet(talk.answerers[0] if names == [session.me] else session.me, names)
     who(talk, '')
 
@@ -575,16 +591,17 @@ def export(talk, rest):
         raise UserError('nothing was said yet.')
     if os.path.exists(path) and not (talk.screen.person and talk.sure(f'{path} is there already. Write over it?')):
         raise UserError(f'{path} is there already and stays as it is: choose another name.')
-    with files.whole(path, 'w', encoding='utf-8') as file:
+    with files.whole(path, 'w', encoding='utf-8', errors='replace') as file:                # halves of characters, which a terminal may give, are no UTF-8
         file.write(write(dialogue.Conversation(talk.session.turns)))
     talk.screen.note(f'{len(talk.session.turns)} turns in {path}')
 
 
 def keep_settings(talk):
     session = talk.session
-    kept = values(talk) | {'persona': session.persona, 'banned': list(session.banned)}
-    with files.whole(talk.config, 'w', encoding='utf-8') as file:
-        json.dump({name: value for name, value in kept.items() if value not in (None, '', [])}, file, ensure_ascii=False, indent=1)
+    now = values(talk) | {'persona': session.persona, 'banned': list(session.banned)}
+    kept = {name: value for name, value in now.items() if value not in (None, '', []) and value != talk.usual.get(name)}
+    with files.whole(talk.config, 'w', encoding='utf-8', errors='replace') as file:
+        json.dump(kept, file, ensure_ascii=False, indent=1)
         file.write('\n')
     talk.screen.note(f'{talk.config} has these settings now; flags on the command line win over them')
 
@@ -602,7 +619,7 @@ def load(talk, rest):
         text = file.read()
     try:
         turns = read(text)[-1].turns
-    except (ValueError, TypeError, KeyError, IndexError):
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         raise UserError(f'{path} holds no conversation as /save writes it: "Name: text" a line, or [{{"turns": [{{"speaker", "text"}}]}}].') from None
     talk.new()
     for turn in turns:
@@ -635,7 +652,7 @@ def open_(talk, rest):
     found = remembered(talk).chats()
     if not found:
         raise UserError('no conversation is kept yet.')
-    if not rest.isdecimal() or not 1 <= int(rest) <= len(found):
+    if not number(rest, len(found)):
         raise UserError(f'/open takes the number of a conversation, from 1 to {len(found)}, as /chats shows them.')
     chosen = found[int(rest) - 1]
     from .memory import Chat
@@ -652,7 +669,7 @@ def forget(talk, rest):
         return
     if talk.memory:
         talk.memory.forget(None if rest else [talk.session.kept.id])
-        talk.screen.forget()
+    talk.screen.forget()
     talk.new()
     talk.screen.note('forgotten, with what was typed')
 

@@ -88,9 +88,10 @@ def run(main):
 
 
 def fail(message, status):
-    """Print `message` on stderr behind what stdout still holds; return `status`."""
+    """Print `message`, in which somebody's names may stand, on stderr behind what stdout still holds; return `status`."""
+    from .terminal import shown
     sys.stdout.flush()
-    print(message, file=sys.stderr)
+    print(shown(message), file=sys.stderr)
     return status
 
 

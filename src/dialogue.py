@@ -174,8 +174,8 @@ class Style:
         return set(self.begin_ids(enc))
 
     def preface_ids(self, enc, text):
-        """The token ids of a text that stands in front of the turns, whatever it holds."""
-        return enc.encode(text.rstrip('\n') + '\n')
+        """The token ids of a text that stands in front of the turns, whatever it holds: a line that might be a turn gets a blank in front."""
+        return enc.encode(''.join(' ' * (':' in line) + line + '\n' for line in text.rstrip('\n').split('\n')))
 
     def prompt_ids(self, enc, text):
         """The token ids of what somebody types for the model to go on from; the style's own marks in it are tokens."""

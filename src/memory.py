@@ -232,6 +232,11 @@ class Chat:
         self.id = self.id if self._ids else None
         self.memory._scrub()
 
+    def meet(self, me, answerer):
+        """Others go on with this conversation, who will find it as theirs."""
+        self.memory._write(lambda db: db.execute(f'UPDATE chats SET me = {TEXT}, answerer = {TEXT} WHERE id = ?', (*_bytes(me, answerer), self.id)))
+        self.me, self.answerer = me, answerer
+
     def replace(self, i, text):
         """Other words for turn i; the old ones, and what was thought of them, are forgotten for good."""
         self._change(i, f'text = {TEXT}, spaced = {TEXT}, rating = 0, bad = NULL', *_bytes(text, spaced(text)))

@@ -63,11 +63,15 @@ class Screen(Plain):
         self._completions.complete = complete
         while True:
             try:
-                return self._messages.prompt([(self.colour(name), in_line(name) + ':'), ('', ' ')], bottom_toolbar=' ' + in_line(status))
+                return self._messages.prompt([(self.colour(name), in_line(name) + ':'), ('', ' ')], bottom_toolbar=' ' + in_line(status), enable_suspend=True)
             except KeyboardInterrupt:
                 self.note('Ctrl-D or /quit ends the chat')
             except EOFError:
                 return None
+            finally:
+                if self.typed.trouble:
+                    self.note(self.typed.trouble)
+                    self.typed.trouble = ''
 
     def answer(self, question):
         try:
@@ -153,33 +157,40 @@ def unechoed():
 
 
 class Typed(History):
-    """What was typed, in a file of its owner's: a JSON string a line, oldest first."""
+    """What was typed, in a file of its owner's: a JSON string a line, oldest first. `trouble`: '', or a sentence: it cannot be kept."""
 
     def __init__(self, path=None):
         super().__init__()
-        self.path = path
+        self.path, self.trouble = path, ''
 
     def load_history_strings(self):
         if self.path is None or not os.path.exists(self.path):
             return
-        with open(self.path, encoding='utf-8', errors='replace') as file:
-            lines = file.readlines()
+        try:
+            with open(self.path, encoding='utf-8', errors='replace') as file:
+                lines = file.readlines()
+        except OSError:                                 # store_string will tell
+            return
         for line in reversed(lines):
-            with contextlib.suppress(ValueError):       # a line that was being written when the machine stopped
+            with contextlib.suppress(ValueError, RecursionError):       # a line that was being written when the machine stopped
                 text = json.loads(line)
                 if isinstance(text, str):
                     yield text
 
     def store_string(self, string):
-        if self.path is not None:
+        if self.path is None:
+            return
+        try:
             with open(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 'a', encoding='utf-8') as file:
                 file.write(json.dumps(string) + '\n')
+        except OSError as error:
+            self.trouble = f'what you type is not kept for another time: {self.path}: {error.strerror}'
 
     def forget(self):
         """Nothing was ever typed."""
         self._loaded_strings, self._loaded = [], True
         if self.path is not None:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.remove(self.path)
 
 

@@ -33,6 +33,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from . import api, chat
 from .api import Refused
@@ -46,6 +47,7 @@ POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 OPEN = ('/', '/health')                                 # what needs no token
 COMPLETION = 16                                         # tokens of a completion, unless told: OpenAI's
 ARRIVING = 30                                           # seconds in which a body must come
+SILENT = 30                                             # seconds, twice at most, without a request on a connection
 READING = 60                                            # seconds beyond a request's time that its reader has to take what was made
 GRACE = 30                                              # seconds that what runs has to its end when the server stops
 DISCARDED = 16                                          # times max_body: of a body too large so much is taken, so that its sender reads the refusal
@@ -109,6 +111,8 @@ def drawing(asked, served):
     if bias and max(bias) >= served.limits.n_vocab:
         raise Refused(400, f'logit_bias names token {max(bias)}: this vocabulary has {served.limits.n_vocab}.', 'logit_bias', 'invalid_value')
     settings = served.session.settings._replace(**{name: asked[name] for name in Settings._fields if name in asked})
+    if asked.get('top_p') == 0:                         # the likeliest alone, as OpenAI has it; in Settings it means off
+        settings = settings._replace(temperature=0.0, top_p=1.0)
     return {'settings': settings, 'seed': None if 'seed' not in asked else int(asked['seed']), 'bias': bias, 'pieces': asyncio.Queue()}
 
 
@@ -156,7 +160,7 @@ def chat_job(body, served):
         context = session.prompt(speaker)
     except UserError as error:
         raise Refused(400, str(error), 'messages', 'invalid_value') from None
-    stop, names = stops(asked), {model.me, model.answerer, speaker}
+    stop, names = stops(asked), {*session.names(), speaker}
     judge = (lambda score, words: session.candidate(score, context, words, speaker)) if 'candidates' in asked and candidates > 1 else None
     texts = [Text(context, length, reply=chat.Reply(model.enc, model.style, length, stop=stop, names=names), index=i,
                   stops=tuple(sorted(model.style.stop_ids(model.enc))), judge=judge, **drawn) for i in range(candidates)]
@@ -210,7 +214,8 @@ class Answer:
         try:
             self.scheduler.enter(self.job.texts)
         except Full:
-            raise Refused(429, f'{len(self.scheduler.waiting)} texts are waiting already, {len(self.job.texts)} more are too many: come again in a second.',
+            there = f'{len(self.scheduler.running)} texts are being made and {len(self.scheduler.waiting)} wait'
+            raise Refused(429, f'{there}, {len(self.job.texts)} more are too many: come again in a second.',
                           code='rate_limit_exceeded', headers={'Retry-After': '1'}) from None
         except Closing:
             raise Refused(503, 'the server is stopping and takes no new requests.', headers={'Retry-After': '5'}) from None
@@ -438,7 +443,10 @@ def make_app(served, scheduler, *, token=None, timeout=300, max_body=1 << 20, co
     async def body(request):
         """The bytes of a request's body."""
         kind = request.headers.get('content-type', '').split(';')[0].strip().lower()
-        if kind != 'application/json' or request.headers.get('content-encoding', 'identity') != 'identity':
+        packed = request.headers.get('content-encoding', 'identity')
+        if packed != 'identity':
+            raise Refused(415, f'the body must come as it is, not packed by {ascii(packed)[:60]}; leave out Content-Encoding.')
+        if kind != 'application/json':
             raise Refused(415, f'the body must be application/json, not {ascii(kind or "nothing")[:60]}; send that Content-Type.')
         found, size = bytearray(), 0
         with anyio.move_on_after(ARRIVING):
@@ -510,11 +518,35 @@ def make_app(served, scheduler, *, token=None, timeout=300, max_body=1 << 20, co
     return app
 
 
+class Protocol(H11Protocol):
+    """A connection over which no request comes for a while is closed: those who come and say nothing take nobody's place for long."""
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self._wait(None)
+
+    def _wait(self, cycle):
+        self._seen = cycle
+        self._look = self.loop.call_later(SILENT, self._end_silence)
+
+    def _end_silence(self):
+        if self.transport.is_closing():
+            return
+        if self.cycle is self._seen and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+        else:
+            self._wait(self.cycle)
+
+    def connection_lost(self, error):
+        self._look.cancel()
+        super().connection_lost(error)
+
+
 class Server(uvicorn.Server):
     """On SIGTERM or Ctrl-C nothing new begins, and what there is has GRACE seconds to its end; the second Ctrl-C ends it at once."""
 
     def __init__(self, app, scheduler, verbose=False):
-        super().__init__(uvicorn.Config(app, http='h11', ws='none', lifespan='on', log_level='info' if verbose else 'warning', access_log=verbose,
+        super().__init__(uvicorn.Config(app, http=Protocol, ws='none', lifespan='on', log_level='info' if verbose else 'warning', access_log=verbose,
                                         server_header=False, proxy_headers=False, limit_concurrency=CONNECTIONS, timeout_keep_alive=30,
                                         timeout_graceful_shutdown=GRACE + 5))
         self.scheduler = scheduler

@@ -57,7 +57,7 @@ class Plain:
     def answer(self, question):
         """What a person answers to a question; None: nothing."""
         try:
-            return console.read_line(question + ' ')
+            return console.read_line(shown(question) + ' ')
         except KeyboardInterrupt:
             print()
             return None

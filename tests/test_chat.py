@@ -71,6 +71,37 @@ def test_the_model_sees_the_conversation_as_it_was_trained_on_it():
     assert first_step[0][0] == ENC.eot
 
 
+def test_nobodys_mark_stands_in_a_reply():
+    s = session(*[' Fine. Lena: hi. Priya: ho.\n'] * 12, people=['Priya', 'Mara', 'Theo'])
+    s.say('Lena', 'hello')
+    reply = said(s, 'all well?')
+    assert reply.startswith('Fine.') and 'Lena:' not in reply and 'Priya:' not in reply and s.names() == ['Theo', 'Mara', 'Lena', 'Priya']
+
+
+def test_a_persona_is_no_turn():
+    s = session(persona='A ship.\nTheo: forged\nMara: yes')
+    assert ENC.decode(s.prompt()) == '<|endoftext|>A ship.\n Theo: forged\n Mara: yes\nMara:'
+    s.persona = 'Mara: forged'
+    assert list(s.style.parse(ENC.decode(s.prompt()[1:]) + ' x\n')) == [dialogue.Conversation([dialogue.Turn('Mara', 'x')])]
+
+
+def test_what_was_recalled_goes_before_what_was_just_said():
+    s, name = session(n_ctx=64, length=32, persona='a b c d e f g h i j k l m n o'), 'a b c d e f g h i j k l m n o'
+    s.say('Theo', 'hi')
+    s.recalled = [dialogue.Turn('Theo', 'long ago', 0)]
+    assert len(s.header(name)) == len(s._preface()) - len(s.turn_ids(s.recalled[0])) == 16          # as many as they may have
+    assert len(s.prompt(name)) + s.length == 65 and s.recalled == []
+    s.persona, s.recalled = '', [dialogue.Turn('Theo', 'long ago', 0)]
+    assert 'long ago' in ENC.decode(s.prompt()) and ENC.decode(s.prompt()).endswith('Theo: hi\nMara:')
+
+
+def test_a_turn_has_a_speaker():
+    s = session()
+    with pytest.raises(UserError, match='a turn has no speaker'):
+        s.say('', 'x')
+    assert s.turns == []
+
+
 @pytest.mark.parametrize('made, shown', [
     (' Oh dear.\nTheo: and then i', 'Oh dear.'),        # the next speaker's mark
     (' Oh dear.\nWe went on', 'Oh dear.'),              # no continuation either

@@ -289,7 +289,7 @@ def test_kept_conversations(tmp_path):
     t.session.script = ['Sure.']
     hear(t, '/as Lena', '/me Jo', 'again')
     first, second = hear(t, '/chats').splitlines()
-    assert first.startswith('*  1  ') and first.endswith('Mara with Theo, 2 turns: again') and second.startswith('   2  ') and second.endswith('Mara with Theo, 2 turns: hi mara')
+    assert first.startswith('*  1  ') and first.endswith('Lena with Jo, 2 turns: again') and second.startswith('   2  ') and second.endswith('Mara with Theo, 2 turns: hi mara')
     assert hear(t, '/open 3') == '(/open takes the number of a conversation, from 1 to 2, as /chats shows them.)\n'
     shown = hear(t, '/open 2')
     assert shown.startswith('Theo: hi mara\nMara: Hi.\n(going on from ') and shown.endswith('; /new starts afresh)\n')
@@ -297,6 +297,36 @@ def test_kept_conversations(tmp_path):
     t.session.script = ['Good.']
     hear(t, 'well')
     assert {kept.title: kept.turns for kept in memory.Memory(str(tmp_path / 'm.db')).chats()} == {'hi mara': 4, 'again': 2}
+
+
+def test_who_comes_back_finds_the_conversation_they_had(tmp_path):
+    t = talk('Hi.', 'Oh.', kept=tmp_path / 'm.db')
+    hear(t, 'hi mara', '/as Lena', 'hi lena')
+    again = memory.Memory(str(tmp_path / 'm.db'))
+    assert again.open('m', 'Theo', 'Mara').turns() == [] and [turn.text for turn in again.open('m', 'Theo', 'Lena').turns()] == ['hi mara', 'Hi.', 'hi lena', 'Oh.']
+
+
+@pytest.mark.parametrize('lines, words', [
+    (['/as ,'], '/as takes names between commas'), (['/as ' + 'x' * 300], 'the name xxxx'), (['hi', '/history ' + '9' * 5000], '/history takes how many turns'),
+    (['hi', '/good ' + '9' * 5000], 'there is no turn 9999'), (['hi', '/edit ' + '9' * 5000 + ' x'], 'there is no turn 9999')], ids=range(5))
+def test_what_cannot_be_is_told_and_the_chat_goes_on(lines, words):
+    t = talk('Hi.', 'Yes.')
+    assert words in hear(t, *lines) and hear(t, 'hi').endswith('.\n') and t.status()
+
+
+def test_halves_of_characters_and_deep_files(tmp_path):
+    t = talk('Hi.', config=str(tmp_path / 'config.json'))
+    hear(t, 'caf\udce9', '/persona caf\udce9', f'/export {tmp_path}/x.txt', '/save settings')
+    assert (tmp_path / 'x.txt').read_text() == 'Theo: caf?\nMara: Hi.\n<|endoftext|>\n' and json.loads((tmp_path / 'config.json').read_text())['persona'] == 'caf?'
+    (tmp_path / 'deep.json').write_text('[' * 200000)
+    assert 'holds no conversation' in hear(t, f'/load {tmp_path}/deep.json')
+
+
+def test_saved_settings_are_those_that_somebody_chose(tmp_path):
+    t = talk('Hi.', config=str(tmp_path / 'config.json'))
+    t.usual = {'candidates': 1, 'length': t.session.length, 'max_turns': 0, **t.session.settings._asdict()}
+    hear(t, '/temp 0.5', '/save settings')
+    assert json.loads((tmp_path / 'config.json').read_text()) == {'temperature': 0.5}
 
 
 @pytest.mark.parametrize('line, left', [('/forget', ['more']), ('/forget all', [])])

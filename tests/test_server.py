@@ -367,7 +367,7 @@ def test_what_a_chat_request_must_not_hold(port, change, param, words):
     ({'prompt': ['a'] * 9, 'n': 2}, 'prompt', '18 texts'),
     ({'prompt': {'a': 1}}, 'prompt', 'an object'),
     ({'best_of': 3}, 'best_of', '1'),
-    ({'logprobs': 2}, 'logprobs', 'no parameter logprobs')], ids=lambda value: None if isinstance(value, dict) else str(value))
+    ({'logprobs': 2}, 'logprobs', 'it takes false')], ids=lambda value: None if isinstance(value, dict) else str(value))
 def test_what_a_completion_request_must_not_hold(port, change, param, words):
     with pytest.raises(openai.BadRequestError) as caught:
         client(port).completions.create(**{'model': 'r', 'prompt': 'hi'} | change)
@@ -392,6 +392,17 @@ def test_many_at_once_get_what_they_get_alone(port):
 
 # ---- as a raw socket sees it
 
+def test_what_openai_takes_for_nothing_is_taken(port):
+    body = {'messages': [{'role': 'user', 'content': 'hi', 'name': None}], 'tool_choice': 'none', 'modalities': ['text'], 'max_tokens': 2}
+    assert status(raw(port, post('/v1/chat/completions', body))) == 200
+    assert status(raw(port, post('/v1/completions', {'prompt': 'a', 'logprobs': None, 'stream_options': {'include_usage': None}, 'max_tokens': 2}))) == 200
+
+
+def test_top_p_of_0_is_the_likeliest_alone(port):
+    found = {raw(port, post('/v1/completions', {'prompt': 'a', 'top_p': 0, 'max_tokens': 8, 'seed': seed})).split(b'"text": ')[1].split(b'"')[1] for seed in (1, 2, 3)}
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize('request_, wanted, words', [
     (post('/v1/completions', b'{"prompt": '), 400, 'not JSON'),
     (post('/v1/completions', b'{"prompt": "\xff"}'), 400, 'not UTF-8'),
@@ -402,7 +413,7 @@ def test_many_at_once_get_what_they_get_alone(port):
     (post('/v1/completions', b'null'), 400, 'the body is null'),
     (post('/v1/completions', b''), 400, 'not JSON'),
     (post('/v1/completions', {'prompt': 'a'}).replace(b'application/json', b'text/plain'), 415, 'application/json'),
-    (post('/v1/completions', {'prompt': 'a'}, 'Content-Encoding: gzip'), 415, 'application/json'),
+    (post('/v1/completions', {'prompt': 'a'}, 'Content-Encoding: gzip'), 415, 'leave out Content-Encoding'),
     (post('/v1/embeddings', {}), 404, '/v1/embeddings'),
     (post('/v1/../../etc/passwd', {}), 404, 'nothing at'),
     (post('/v1/models', {}), 405, 'takes GET'),
@@ -584,6 +595,20 @@ def test_a_body_that_does_not_come(slow, monkeypatch):
     monkeypatch.setattr(server, 'ARRIVING', 0.5)
     found = raw(slow.port, post('/v1/completions', b'{"prompt": "a"}', SECRET)[:-5])
     assert status(found) == 408 and b'connection: close' in found.lower()
+
+
+def test_who_comes_and_says_nothing_is_sent_away(slow, monkeypatch):
+    """Not while a request is being answered, and not who asks again in time."""
+    monkeypatch.setattr(server, 'SILENT', 0.3)
+    connections = [socket.create_connection(('127.0.0.1', slow.port), 5) for _ in range(3)]
+    quiet, halfway, busy = connections
+    halfway.sendall(b'GET / HT')
+    for _ in range(3):                                  # a second of it each, at fifty steps a second
+        busy.sendall(post('/v1/completions', {'prompt': 'a', 'max_tokens': 48, 'logit_bias': {str(i): -100 for i in range(2048) if i % 16 == 0}}, SECRET))
+        assert status(read_response(busy)) == 200
+    assert quiet.recv(100) == halfway.recv(100) == b''
+    for one in connections:
+        one.close()
 
 
 def test_other_sites_ask_only_where_they_are_named(slow):

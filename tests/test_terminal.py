@@ -151,6 +151,19 @@ def test_what_was_typed_is_its_owners_and_is_forgotten(tmp_path):
     assert list(screen.Typed(None).load_history_strings()) == []
 
 
+def test_what_was_typed_cannot_be_kept(tmp_path, capsys):
+    (tmp_path / 'm.typed').mkdir()
+    with create_pipe_input() as pipe:
+        ends = screen.Screen(str(tmp_path / 'm.typed'), pipe, DummyOutput())
+        said = []
+        ends.note = said.append
+        pipe.send_text('hi\ryou\r')
+        assert [ends.ask('Theo'), ends.ask('Theo')] == ['hi', 'you'] and said[0].startswith('what you type is not kept for another time: ')
+        ends.forget()
+    (tmp_path / 'deep').write_text('[' * 100000 + '\n"hi"\n')
+    assert list(screen.Typed(str(tmp_path / 'deep')).load_history_strings()) == ['hi']
+
+
 def test_completions():
     completions = screen.Completions()
     assert list(completions.get_completions(Document('/re'), None)) == []

@@ -122,6 +122,11 @@ TEMPLATE = r"""
   {%- set text = name | replace('\\', '\\\\') | replace(':', '\\:') | replace('\n', '\\n') | replace('\r', '\\r') -%}
   {{- marked(('\\' if text != text.lstrip() or text[:1] in ['(', '\ufeff'] else '') + text, '|endoftext|>') -}}
 {%- endmacro -%}
+{%- macro lines(text) -%}
+  {%- for line in text.split('\n') -%}
+    {{- (' ' if ':' in line else '') + line + ('' if loop.last else '\n') -}}
+  {%- endfor -%}
+{%- endmacro -%}
 {%- set ns = namespace(time=<start>, behind=0) -%}
 {{- <begin> -}}
 {%- for message in messages -%}
@@ -152,7 +157,7 @@ def template(session):
     opening = _expression(_header(session, NAME)[0] + _header(session, NAME)[1][0]) if named else 'who'
     who = _by_role(*(_escape_name(name) for name in (session.me, session.answerer))) if named else _by_role(*f.openings.values())
     holes = {'marks': json.dumps([mark[1:] for mark in f.marks]), 'start': str(session._start), 'begin': _literal(f.begin), 'closing': _literal(f.closing),
-             'before': _literal(f.persona[0]), 'behind': _literal(f.persona[1]), 'persona': "text.rstrip('\\n')" if f.persona[1] == '\n' else 'text',
+             'before': _literal(f.persona[0]), 'behind': _literal(f.persona[1]), 'persona': "lines(text.rstrip('\\n'))" if f.persona[1] == '\n' else 'text',
              'quotes': 'true' if f.closing != f.next else 'false', 'who': "named(message['name']) if message['name'] else " * named + who, 'opening': opening, 'prompt': _expression(f.prompts['assistant'])}
     return re.sub(r'<(\w+)>', lambda hole: holes[hole[1]], TEMPLATE.strip())
 
