@@ -35,7 +35,7 @@ def parse_arguments():
     add('--batch_size', type=console.positive_int, default=1, metavar='WINDOWS', help='windows in a batch')
     add('--learning_rate', type=console.positive_float, default=2e-5, metavar='RATE', help='of the optimizer; 1e-4 to 1e-3 from random weights')
     add('--beta', type=console.below_1, default=0.9, metavar='BETA1', help="Adam's decay of the mean gradient")
-    add('--beta2', type=console.fraction, default=0.999, metavar='BETA2', help="Adam's decay of the mean squared gradient; 0.99 suits short runs from random weights")
+    add('--beta2', type=console.below_1, default=0.999, metavar='BETA2', help="Adam's decay of the mean squared gradient; 0.99 suits short runs from random weights")
     add('--schedule', choices=['constant', 'linear', 'cosine', 'noam'], default='constant',
         help='of the learning rate: linear: down to 0 at the end; cosine: down to a tenth of it; noam: with the inverse square root of the step')
     add('--warmup_steps', type=console.count, default=0, metavar='STEPS', help='the learning rate rises from 0 in so many steps')
@@ -66,7 +66,7 @@ def parse_arguments():
     add('--epochs', type=console.positive_float, metavar='N', help='stop when as many tokens (or replies) as the dataset has were drawn N times; instead of --stop_after')
     add('--save_every', type=console.count, default=1000, metavar='STEPS', help='steps between checkpoints; the five newest are kept; 0: only at the end')
     add('--allow_change', action='store_true', help='go on with the run although its model, vocabulary or dataset is another one now')
-    add('--seed', type=int, help='of the data order, the random weights and the samples; default: another every time')
+    add('--seed', type=console.count, help='of the data order, the random weights and the samples; default: another every time')
     add('--checkpoint_dir', default='checkpoint', metavar='PATH', help='the folder of the runs')
 
     add = parser.add_argument_group('several devices and hosts').add_argument
@@ -140,7 +140,8 @@ def train(run):
         run.describe()
     if run.workers:
         run.workers.watch()
-    return run.loop()
+    with run.alone():
+        return run.loop()
 
 
 if __name__ == '__main__':

@@ -42,6 +42,7 @@ SNIFFED = 1 << 16                                       # characters that tell a
 IN_MEMORY = 64 << 20                                    # bytes of the files of a corpus that is read into memory
 PART = 1 << 18                                          # tokens whose turns are found at a time
 UNIT = 1 << 16                                          # tokens that are held out together where a corpus stays on the disk
+LOOKS, LOOK = 1000, 256                                 # places of a dataset that tell it from another, and tokens there
 ROUND = 64                                              # a GPU's program is compiled once per length of a batch
 REPLIES = 'replies'
 END, CHUNK = object(), object()                         # between texts, and between chunks
@@ -53,11 +54,8 @@ def read_text(path, encoding='utf-8'):
 
     Raises UserError with the offset of the first byte that is not of this encoding, and what to try.
     """
-    try:
-        b'x'.decode(encoding, 'replace')                # refuses rot13, hex, zip, ..., which are codecs too
-        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
-    except (LookupError, UnicodeError):
-        raise UsageError(f'there is no encoding {encoding!r}; utf-8, utf-16, cp1252 and latin-1 are common ones.') from None
+    check_encoding(encoding)
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
     with open(path, 'rb') as file:
         offset, pending, first = 0, 0, True             # pending: bytes of a character that the piece before began
         while True:
@@ -80,6 +78,15 @@ def read_text(path, encoding='utf-8'):
                 yield text, offset
             if not data:
                 return
+
+
+def check_encoding(encoding):
+    """Raise UsageError for what is no encoding of text."""
+    try:
+        b'x'.decode(encoding, 'replace')                # refuses rot13, hex, zip, ..., which are codecs too
+        codecs.getincrementaldecoder(encoding)()
+    except (LookupError, UnicodeError):
+        raise UsageError(f'there is no encoding {encoding!r}; utf-8, utf-16, cp1252 and latin-1 are common ones.') from None
 
 
 class Corpus:
@@ -863,12 +870,17 @@ def window(sampler, n_ctx, seq_len=None):
     return seq_len or min(n_ctx, sampler.longest)
 
 
-def fingerprint(chunks):
-    """SHA-256 that tells one dataset from another, as hexadecimal digits: of each chunk's length and, of a thousand of them or so, the
-    first and last tokens."""
-    digest, step = hashlib.sha256(), 1 + len(chunks) // 1000
-    for i, chunk in enumerate(chunks):
-        digest.update(b'%d:' % len(chunk))
-        if i % step == 0:
-            digest.update(np.concatenate([chunk[:64], chunk[max(0, len(chunk) - 64):]]).astype('<i4').tobytes())
+def fingerprint(loaded):
+    """SHA-256 that tells one dataset.Loaded from another, as hexadecimal digits: of each chunk's length, and of its tokens, and whose they are, at LOOKS places
+    or so that lie evenly over all."""
+    digest = hashlib.sha256()
+    for rows in (loaded.chunks, loaded.owners):
+        n = 0 if rows is None else len(rows)
+        step, looks = 1 + n // LOOKS, 1 + LOOKS // max(1, n)
+        for i in range(n):
+            row = rows[i]
+            digest.update(b'%d:' % len(row))
+            if i % step == 0:
+                for start in sorted({(len(row) - LOOK) * k // max(1, looks - 1) if len(row) > LOOK else 0 for k in range(looks)}):
+                    digest.update(row[start:start + LOOK].astype('<i4').tobytes())
     return digest.hexdigest()

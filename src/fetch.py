@@ -20,12 +20,7 @@ import requests
 from tqdm import tqdm
 
 from .console import UserError
-from .files import sync_folder, whole
-
-try:
-    import fcntl
-except ImportError:                                     # Windows: two downloads at once are not kept apart
-    fcntl = None
+from .files import alone, sync_folder, whole
 
 
 class Patience(NamedTuple):
@@ -312,32 +307,12 @@ def amount(size):
     return text.rstrip('kMGTB') + ' ' + text.lstrip('0123456789.')
 
 
-@contextlib.contextmanager
-def alone(folder):
-    """Keep a second download out of `folder`: two would write to the same .part. The lock dies with its process."""
-    if not fcntl:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(f'{folder}: another download is writing there; wait until it ends.') from None
-    except OSError:                                     # a file system without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def fetch_files(session, files, patience):
     """Bring every File, one after the other, alone in their folders."""
     with contextlib.ExitStack() as locks:
         for folder in sorted({file.folder for file in files}):
             os.makedirs(folder, exist_ok=True)
-            locks.enter_context(alone(folder))
+            locks.enter_context(alone(folder, 'another download'))
         for file in files:
             bring(session, file, patience)
 

@@ -10,6 +10,11 @@ import tempfile
 
 from .console import UserError
 
+try:
+    import fcntl
+except ImportError:                                     # Windows: two at once are not kept apart
+    fcntl = None
+
 OLD_NAMES = {'117M': '124M', '345M': '355M'}          # what OpenAI called them at first
 
 
@@ -42,6 +47,26 @@ def whole(path, mode='wb', **options):
             error.filename = path
         raise
     sync_folder(folder)
+
+
+@contextlib.contextmanager
+def alone(folder, other):
+    """Keep a second one, called `other`, out of `folder`: two would write to the same files. The lock dies with its process. Raises UserError."""
+    if not fcntl:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError(f'{folder}: {other} is writing there; wait until it ends.') from None
+    except OSError:                                     # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder):

@@ -23,6 +23,7 @@ from . import console, files
 from .console import UserError
 
 COLUMNS = ('step', 'loss', 'learning_rate', 'tokens_per_s', 'val_loss', 'perplexity')       # losses in nats a token; numbers in float32
+VALIDATED = ('val_loss', 'perplexity')
 RISE = 1.01                                             # times the best validation: see History.rising_since
 POINTS = 1000                                           # the picture's x axis has about as many pixels
 
@@ -30,12 +31,14 @@ POINTS = 1000                                           # the picture's x axis h
 class History:
     """The course of the run in `directory`, whose next step is `counter`. What is there is read at once; files change from the first record on.
 
+    resumed: it goes on from the checkpoint of `counter`, whose validation, if there was one, counts.
     note: a sentence for the user when history.csv has lines that are none of ours (it is then kept under another name), else ''.
     Raises UserError, here and in each method, when a file cannot be read or written.
     """
 
-    def __init__(self, directory, counter):
+    def __init__(self, directory, counter, resumed=False):
         self.directory, self.counter, self.note = directory, counter, ''
+        self._resumed, self._again = resumed, {}        # _again: the validation of that checkpoint, for TensorBoard, which forgets it
         self._path, self._aside = os.path.join(directory, 'history.csv'), None
         self._losses, self._validations = {}, {}        # step -> loss, step -> val_loss
         self._csv = self._events = None
@@ -88,7 +91,10 @@ class History:
             except ValueError:
                 foreign.append(line)
                 continue
-            if step < self.counter:
+            if step == self.counter and self._resumed and 'val_loss' in values:
+                self._again = values = {name: values[name] for name in VALIDATED if name in values}
+                fields = {name: fields[name] for name in ('step', *values)}
+            if step < self.counter or values is self._again:
                 self._remember(step, **values)
                 kept.append(','.join(fields.get(name, '') for name in COLUMNS) + '\n')
         if foreign:
@@ -123,6 +129,10 @@ class History:
             self._csv.write((','.join(self._row) + '\n').encode())
             self._csv.truncate() if newest else self._csv.flush()           # both write it; the row may have grown shorter
         self._remember(step, **{name: float(field) for name, field in fields.items()})          # as a resumed run reads them
+        self._tell_values(step, values)
+
+    def _tell_values(self, step, values):
+        import tensorflow as tf
         value = tf.compat.v1.Summary.Value
         self._tell(step=step, summary=tf.compat.v1.Summary(value=[value(tag=name, simple_value=number) for name, number in values.items()]))
 
@@ -140,6 +150,8 @@ class History:
         self._tell(file_version='brain.Event:2')
         session = tf.compat.v1.SessionLog
         self._tell(step=self.counter, session_log=session(status=session.START))        # drops what older files have of these steps
+        if self._again:
+            self._tell_values(self.counter, self._again)
 
     def _tell(self, **event):
         """An event to TensorBoard, by hand: tf.summary.scalar takes 110 microseconds a value, all of a step take 7 this way."""

@@ -25,7 +25,7 @@ import tensorflow as tf
 from . import checkpoint, files, folders, model, tensors
 from .console import UsageError, UserError
 from .encoder import END_OF_TEXT, Encoder, bytes_to_unicode, read_merges, write_merges
-from .fetch import alone, amount, reason
+from .fetch import amount, reason
 
 WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5')     # the first there is
 OTHERS = ('config.json', 'tokenizer.json', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json', 'special_tokens_map.json')
@@ -338,7 +338,7 @@ def add(models_dir, name, source, get):
         return target
     folder, commit = get()
     os.makedirs(models_dir, exist_ok=True)
-    with alone(models_dir):
+    with files.alone(models_dir, 'another download'):
         made = os.path.join(models_dir, f'.{name}.part')
         shutil.rmtree(made, ignore_errors=True)         # of a call that was killed
         try:

@@ -7,6 +7,7 @@
 
 This file imports no TensorFlow by itself: its start must wait for `connect`.
 """
+import contextlib
 import json
 import math
 import os
@@ -32,6 +33,7 @@ class Run:
         self.counter, self.average, self.started = 1, (0.0, 0.0), time.time()
         self.saved = None                               # the counter of the newest checkpoint of this process
         self.bar = None
+        self.own = False                                # whether it goes on from a checkpoint of its own
         self.begins = 1                                 # the step that comes next, as its checkpoint counted: what was told of it and later is void
         self.stop_signal, self.stopped_early = None, False
 
@@ -48,13 +50,16 @@ class Run:
         """Weights, vocabulary, data, optimizer; then where the run stood."""
         from . import checkpoint, dataset, encoder, settings
         args = self.args
-        self.seed = settings.fresh_seed() if args.seed is None else args.seed
+        dataset.check_encoding(args.encoding)
+        asked, self.seed = args.seed, settings.fresh_seed() if args.seed is None else args.seed
         if self.workers:                                # all draw alike, as the chief does
             self.seed = args.seed = self.workers.agree({'seed': args.seed}, told=self.seed)
         self.continues = args.restore_from not in ('fresh', 'scratch') and checkpoint.latest(self.directory) is not None
         model_folder = self._model_folder(self.continues)
         self.enc = encoder.get_encoder(model_folder)
         params, prefix = self._weights(model_folder)
+        if prefix and self.own and asked is None:       # what is still to be drawn, dropout above all, is drawn as it would have been
+            self.seed = self._kept(prefix).get('seed', self.seed)
 
         print('Loading dataset...')
         loaded = self._data(args.dataset)
@@ -85,7 +90,8 @@ class Run:
         if prefix and self.own:
             self._resume(prefix)
         if self.workers:
-            self.workers.agree({'step': self.counter, 'model': self.hparams.to_json(), 'dataset': self.settings['dataset_sha256']}
+            self.workers.agree({'step': self.counter, 'model': self.hparams.to_json(), 'dataset': self.settings['data_sha256'],
+                                'weights': prefix and files.sha256(prefix + '.index')}
                                | {f'--{name}': value for name, value in vars(args).items() if name != 'worker_index'})
         self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
         self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from, loaded.turn_length(args.learn_from))
@@ -138,6 +144,8 @@ class Run:
             return model.init_params(self.hparams, self.seed), None
         latest = self.directory if checkpoint.latest(self.directory) else model_folder
         asked = {'latest': latest, 'best': os.path.join(self.directory, 'best'), 'fresh': model_folder}.get(args.restore_from, args.restore_from)
+        if args.restore_from == 'best' and checkpoint.latest(asked) is None:
+            raise UserError(f'{self.directory} has no best checkpoint yet: train with --val_every, or give another --restore_from.')
         _, prefix = checkpoint.resolve(asked, args.models_dir)
         self.own = self.continues and (files.is_in(prefix, self.directory) or args.restore_from == 'best')     # a checkpoint of this very run
         print('Loading checkpoint', prefix)
@@ -192,7 +200,8 @@ class Run:
         args, path = self.args, os.path.join(self.directory, 'settings.json')
         folder = files.model_folder(args.model_name, args.models_dir) if args.model_name else model_folder
         now = {'vocabulary_sha256': files.sha256(os.path.join(folder, 'encoder.json'), os.path.join(folder, 'vocab.bpe')),
-               'dataset': args.dataset, 'dataset_tokens': sum(map(len, loaded.chunks)), 'dataset_sha256': dataset.fingerprint(loaded.chunks)}
+               'dataset': args.dataset, 'dataset_tokens': sum(map(len, loaded.chunks)), 'data_sha256': dataset.fingerprint(loaded),
+               'held_out': args.val_share if args.val_every and not args.val_dataset else 0}
         if not self.continues or not os.path.isfile(path):              # a run of a fork has none
             return now
         try:
@@ -203,9 +212,12 @@ class Run:
                 now['vocabulary_sha256'] = then['vocabulary_sha256']    # the run has its own, with the special tokens that it learnt
             elif then['vocabulary_sha256'] != now['vocabulary_sha256']:
                 changed.append(f'a vocabulary of SHA-256 {then["vocabulary_sha256"][:12]}..., and that of {args.model_name} has {now["vocabulary_sha256"][:12]}...')
-            if then['dataset_sha256'] != now['dataset_sha256']:
-                changed.append(f'{then["dataset"]} of {then["dataset_tokens"]} tokens (SHA-256 {then["dataset_sha256"][:12]}...), '
-                               f'and {now["dataset"]} has {now["dataset_tokens"]} ({now["dataset_sha256"][:12]}...)')
+            if then['dataset_tokens'] != now['dataset_tokens'] or then.get('data_sha256', now['data_sha256']) != now['data_sha256']:     # older runs have no such sum
+                changed.append(f'{then["dataset"]} of {then["dataset_tokens"]} tokens (SHA-256 {then.get("data_sha256", "unknown")[:12]}...), '
+                               f'and {now["dataset"]} has {now["dataset_tokens"]} ({now["data_sha256"][:12]}...)')
+            if then.get('held_out', now['held_out']) != now['held_out']:
+                changed.append(f'{then["held_out"]:g} of the dataset held out for validation, and now that is {now["held_out"]:g} (--val_every, --val_share), so that it would '
+                               'learn what it is validated on')
         except (ValueError, KeyError, TypeError):
             raise UserError(f'{path} is damaged: delete it to go on without comparing the dataset with that of before.') from None
         if changed and not args.allow_change:
@@ -224,9 +236,14 @@ class Run:
 
         from . import plan, trainer
         args = self.args
+        if args.freeze_layers > self.hparams.n_layer:
+            raise UsageError(f'--freeze_layers {args.freeze_layers}: this model has {self.hparams.n_layer} layers.')
         names = trainer.trained(params, args.only_train_transformer_layers, args.freeze_layers, self.base and self.base.n_vocab)
+        if not names:
+            raise UsageError(f'--freeze_layers {args.freeze_layers} and --only_train_transformer_layers together leave nothing to train: leave out one of them.')
+        workers = len(self.workers.addresses) if self.workers else 1
         args.precision = console.gpu_precision() if args.precision == 'auto' else args.precision
-        self.plan = plan.Plan(self.hparams, args.batch_size, self.seq_len, n_trained=sum(math.prod(v.shape) for v in names.values()), learns_wte='wte' in names,
+        self.plan = plan.Plan(self.hparams, max(1, args.batch_size // workers), self.seq_len, n_trained=sum(math.prod(v.shape) for v in names.values()), learns_wte='wte' in names,
                               accumulate=args.accumulate_gradients, optimizer=args.optimizer, recompute=args.memory_saving_gradients, precision=args.precision)
         there, needed = plan.memory(), self.plan.bytes()
         if there is None or needed <= there or tf.config.list_physical_devices('GPU'):          # how much a GPU has, TensorFlow does not tell
@@ -239,10 +256,13 @@ class Run:
                 raise UserError(f'{sentence}; {way_out}.')
             return print(f'{sentence}; {way_out}.')
         changes = self.plan.flags(fitting)
+        if 'batch_size' in changes:
+            changes['batch_size'] *= workers
         flags = ' '.join(f'--{name}' if value is True else f'--{name} {value}' for name, value in changes.items())
         if not args.fit:
             return print(f'{sentence}: {flags} would need {fitting.bytes() / 1e9:.1f} GB; --fit does that.')
-        print(f'{sentence}, so --fit makes it {flags}, which needs {fitting.bytes() / 1e9:.1f} GB')
+        print(f'{sentence}, so --fit makes it {flags}, which needs {fitting.bytes() / 1e9:.1f} GB'
+              + (f' (a --learning_rate of 1e-3 or so suits adafactor; this one is {args.learning_rate:g})' if changes.get('optimizer') == 'adafactor' else ''))
         vars(args).update(changes)
         self.plan = fitting
 
@@ -286,6 +306,12 @@ class Run:
             self.batches.state = progress['batches']
         else:
             print(f'the dataset has changed ({progress["tokens"]} tokens then): its random order starts anew')
+
+    def _kept(self, prefix):
+        """The progress that a checkpoint tells; {} where it tells none."""
+        from . import checkpoint
+        reader = checkpoint.read_state(prefix)
+        return json.loads(reader.get_tensor('progress')) if reader else {}
 
     def describe(self):
         """What is about to run, and an estimate of what it takes."""
@@ -337,11 +363,23 @@ class Run:
         """Whether training is to end before stop_after: by a signal or --early_stop; several workers must all know, which takes a step."""
         return self.trainer.stopped if self.workers else bool(self.stop_signal or self.stopped_early)
 
+    def alone(self):
+        """While this is open, no other run writes into the folder."""
+        if not self.chief:
+            return contextlib.nullcontext()
+        os.makedirs(self.directory, exist_ok=True)
+        return files.alone(self.directory, 'another train.py')
+
+    @property
+    def doubtful(self):
+        """Whether the weights may be no good: the last steps were skipped. float16 skips one now and then, until its scale fits."""
+        return self.trainer.skipped_in_a_row > (self.args.precision == 'float16')
+
     def loop(self):
         """Save, sample, validate where due, then step; until stop_after, --early_stop or a signal. Returns the exit status."""
         from . import history
         args = self.args
-        self.history = history.History(self.directory, self.begins)
+        self.history = history.History(self.directory, self.begins, resumed=self.counter > self.begins)
         if self.history.note:
             print(self.history.note)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -353,7 +391,7 @@ class Run:
         self.bar = tqdm(total=total, initial=min(self.counter - 1, total or self.counter), unit='step', dynamic_ncols=True) if wants_bar else None
         began = self.counter
         while not (self.leaving or (args.stop_after and self.counter >= args.stop_after)):
-            if args.save_every and self.counter % args.save_every == 0:
+            if args.save_every and self.counter % args.save_every == 0 and not self.doubtful:
                 self.save()
             if self.chief and args.sample_every and self.counter % args.sample_every == 0:
                 self.sample()
@@ -367,7 +405,7 @@ class Run:
             self.bar = None
         if self.stop_signal:
             print('interrupted')
-        if self.counter not in (self.saved, began):
+        if self.counter not in (self.saved, began) and not self.doubtful:
             self.save()
         self.history.close()
         return 128 + self.stop_signal if self.stop_signal else 0
@@ -388,8 +426,8 @@ class Run:
         if trainer.skipped_in_a_row:
             self.say(f'{at} the loss is {loss:2.2f}, it or a gradient is not finite: this step is skipped ({trainer.skipped} so far)')
             if trainer.skipped_in_a_row >= trainer.patience:
-                raise UserError(f'{trainer.skipped_in_a_row} steps in a row, up to {self.counter}, had a loss or gradient that is not finite; the checkpoints are untouched: '
-                                f'go on from the last one with a smaller --learning_rate than {rate:.2g}, with --clip_norm 1, or with --precision float32.')
+                raise UserError(f'{trainer.skipped_in_a_row} steps in a row, up to {self.counter}, had a loss or gradient that is not finite; the checkpoints are as they were: '
+                                f'go on from {self._sound()} with a smaller --learning_rate than {rate:.2g}, with --clip_norm 1, or with --precision float32.')
         else:
             self.average = (self.average[0] * 0.99 + loss, self.average[1] * 0.99 + 1.0)
         if self.chief:
@@ -401,6 +439,16 @@ class Run:
             elif self.counter % self.args.print_every == 0:
                 self.say(f'{at} loss={loss:2.2f} avg={average:2.2f}')
         self.counter += 1
+
+    def _sound(self):
+        """The last checkpoint behind which a step had a finite loss, in words."""
+        from . import checkpoint
+        first = self.counter - self.trainer.skipped_in_a_row + 1
+        there = checkpoint.listed(self.directory)
+        sound = [prefix for prefix in there if int(prefix.rpartition('-')[2]) < first]
+        if there and sound[-1:] != there[-1:]:
+            return f'--restore_from {sound[-1]}' if sound else '--restore_from fresh, for each checkpoint of this run has such weights,'
+        return 'the last one'
 
     def _on_signal(self, number, frame):
         """The first signal lets the step finish and saves; a second Ctrl-C stops at once."""
@@ -420,7 +468,7 @@ class Run:
             self.saved = self.counter
             return prefix
         self.say(f'Saving {prefix}')
-        state = self.trainer.state(counter=self.counter, average=self.average, batches=self.batches.state, tokens=self.sampler.total_size)
+        state = self.trainer.state(counter=self.counter, average=self.average, batches=self.batches.state, tokens=self.sampler.total_size, seed=self.seed)
         checkpoint.save(self.directory, self.hparams, self.trainer.params, self.counter, state, base=self.base)
         checkpoint.copy_vocabulary(self.model_folder, self.directory, self.special_tokens)     # behind the weights, which may have grown
         checkpoint.write_dialogue(self.directory, self.dialogue)
@@ -468,7 +516,7 @@ class Run:
             self.say(f'{at} perplexity of replies = {perplexity:2.2f}')
         if self.history.rising_since:
             self.say(f'validation has risen since step {self.history.rising_since:,}: from here on the model learns the training data by heart')
-        if self.history.best[0] == self.counter and self.counter > 1 and math.isfinite(loss):
+        if self.history.best[0] == self.counter and self.counter > 1 and math.isfinite(loss) and not self.doubtful:
             checkpoint.write_best(self.directory, self.save(), loss)
         if args.early_stop and self.history.since_best >= args.early_stop:
             step, best = self.history.best

@@ -381,7 +381,7 @@ class Trainer:
         fits = (progress['optimizer'] == self.optimizer_name and f'optimizer/{len(variables)}' not in kept
                 and all(kept.get(f'optimizer/{i}') == v.shape.as_list() for i, v in enumerate(variables)))
         if not fits:
-            return progress | {'note': f'the optimizer starts anew: the run was trained with {progress["optimizer"]} or on other variables'}
+            return progress | {'note': f'the optimizer starts anew: the run was trained with {progress["optimizer"]}, on other variables or in another precision'}
         rate = self.learning_rate
         for replica in self.replicas:
             for i, value in enumerate(replica.optimizer.variables):

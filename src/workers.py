@@ -33,6 +33,8 @@ def from_flags(workers, index, environ=os.environ):
             jobs, task = config['cluster'], config['task']
             addresses = jobs.get('chief', []) + jobs.get('worker', [])
             index = {'chief': 0, 'worker': len(jobs.get('chief', []))}[task['type']] + int(task['index'])
+            if not addresses or not all(isinstance(address, str) for address in addresses):
+                raise ValueError
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(f'TF_CONFIG must be {{"cluster": {{"worker": ["host:port", ...]}}, "task": {{"type": "worker", "index": 0}}}}, '
                              f'not {environ["TF_CONFIG"]}; or give --workers and --worker_index.') from None
@@ -40,8 +42,8 @@ def from_flags(workers, index, environ=os.environ):
         return None
     for address in addresses:
         host, _, port = address.rpartition(':')
-        if not host or not port.isdigit():
-            raise UsageError(f'--workers: {address!r} is not host:port.')
+        if not host or not (port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
+            raise UsageError(f'--workers: {address!r} is not host:port, with a port from 1 to 65535.')
     if len(set(addresses)) < len(addresses):
         raise UsageError(f'--workers {",".join(addresses)} names an address twice.')
     if not 0 <= index < len(addresses):

@@ -807,13 +807,18 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, enc):
 
 
 def test_the_fingerprint_of_a_dataset(mixture, enc):
-    """The same in memory and on the disk, another when a text is longer, ends otherwise or lies elsewhere."""
-    chunks = load_dataset(enc, mixture)
+    """The same in memory and on the disk, another when a text is longer, ends otherwise, is another in the midst or lies elsewhere, or others speak."""
+    loaded = load_corpus(enc, mixture)
+    chunks = loaded.chunks
     with on_disk():
-        assert dataset.fingerprint(load_dataset(enc, mixture)) == dataset.fingerprint(chunks)
-    others = [chunks[::-1], chunks[:-1], [chunks[0][:-1], *chunks[1:]], [chunks[0][1:], *chunks[1:]], [np.append(chunks[0][:-1], 7), *chunks[1:]],
+        assert dataset.fingerprint(load_corpus(enc, mixture)) == dataset.fingerprint(loaded)
+    owned = loaded._replace(chunks=[np.arange(900)], owners=[np.ones(900, np.int32)])
+    assert dataset.fingerprint(owned) != dataset.fingerprint(owned._replace(owners=[np.where(np.arange(900) == 450, 2, 1)]))
+    midst = np.arange(200_000)
+    midst[100:-100] = midst[100:-100][::-1]
+    others = [[np.arange(200_000)], [midst], chunks[::-1], chunks[:-1], [chunks[0][:-1], *chunks[1:]], [chunks[0][1:], *chunks[1:]], [np.append(chunks[0][:-1], 7), *chunks[1:]],
               [np.arange(i, i + 5) for i in range(2500)], [np.arange(i, i + 5 + (i == 1)) for i in range(2500)], [np.arange(i + (i == 2499 // 3 * 3), i + 5 + (i == 2499 // 3 * 3)) for i in range(2500)]]
-    assert len({dataset.fingerprint(other) for other in [chunks, *others]}) == 1 + len(others)
+    assert len({dataset.fingerprint(loaded._replace(chunks=other, owners=None)) for other in [chunks, *others]}) == 1 + len(others)
 
 
 # ---- whose words are learnt

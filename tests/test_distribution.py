@@ -138,7 +138,10 @@ def test_workers_that_do_not_answer_are_named():
 @pytest.mark.parametrize('addresses, index, environ, words', [
     ('a:1,b:2', 2, {}, '--worker_index 2 is out of range: 2 workers have the numbers 0 to 1'), ('a:1,a:1', 0, {}, 'names an address twice'),
     ('a:1,b', 0, {}, "'b' is not host:port"), ('a:1,b:2', None, {}, 'belong together'), (None, 1, {}, 'belong together'),
-    (None, None, {'TF_CONFIG': '{"cluster": 5}'}, 'TF_CONFIG must be .*, not ')])
+    (None, None, {'TF_CONFIG': '{"cluster": 5}'}, 'TF_CONFIG must be .*, not '),
+    ('a:99999,b:2', 0, {}, "'a:99999' is not host:port, with a port from 1 to 65535"), ('a:0,b:2', 0, {}, "'a:0' is not host:port"),
+    (None, None, {'TF_CONFIG': '{"cluster": {"worker": [1, 2]}, "task": {"type": "worker", "index": 0}}'}, 'TF_CONFIG must be '),
+    (None, None, {'TF_CONFIG': '{"cluster": {"worker": []}, "task": {"type": "worker", "index": 0}}'}, 'TF_CONFIG must be ')])
 def test_who_trains_must_be_said_plainly(addresses, index, environ, words):
     with pytest.raises(UsageError, match=words):
         workers.from_flags(addresses, index, environ)

@@ -17,7 +17,7 @@ import requests
 import download_model
 from conftest import ROOT, fails_clearly, run_script
 from download_model import FILES, META, VOCABULARY, Patience, Unreachable, download
-from src import fetch
+from src import fetch, files
 from src.console import UsageError, UserError
 from test_hub import Hub, put, write_model
 
@@ -315,10 +315,10 @@ def test_416_starts_over(server, model, tmp_path):
     assert [seen.range for seen in server.bodies(DATA)] == ['bytes=1000-', None]
 
 
-@pytest.mark.skipif(not fetch.fcntl, reason='no locks here')
+@pytest.mark.skipif(not files.fcntl, reason='no locks here')
 def test_two_downloads_do_not_write_to_one_folder(server, model, tmp_path):
     os.makedirs(tmp_path / '355M')
-    with fetch.alone(tmp_path / '355M'):
+    with files.alone(tmp_path / '355M', 'another download'):
         with pytest.raises(UserError, match='another download'):
             download(['355M'], tmp_path, server.url, QUICK)
     download(['355M'], tmp_path, server.url, QUICK)

@@ -22,7 +22,7 @@ from conftest import CHATS, ROOT, VALIDATION, fails_clearly, run_script
 from reference import Reference, rough_params
 
 import train as script
-from src import checkpoint, dataset, dialogue, encoder, model, plan, trainer
+from src import checkpoint, dataset, dialogue, encoder, files, model, plan, trainer
 from src.console import UsageError, UserError
 from src.model import HParams
 
@@ -602,13 +602,71 @@ def test_a_step_that_fails_leaves_a_run_as_it_was(here, tmp_path, monkeypatch):
     """Its vocabulary grows with its weights, not before."""
     here(write_talks(tmp_path, 'name'), '--stop_after', 3)
     before = tree(tmp_path / 'runs' / 'run1')
-    with monkeypatch.context() as patch, pytest.raises(UserError, match='5 steps in a row, up to 8, had a loss .* untouched: .*smaller --learning_rate than 0.001,'):
+    with monkeypatch.context() as patch, pytest.raises(UserError, match='5 steps in a row, up to 8, had a loss .* as they were: .*smaller --learning_rate than 0.001,'):
         patch.setattr(trainer.Replica, 'update', lambda self, norm, loss, *gradients: tf.constant(False))         # as where a gradient is not finite
         here(write_talks(tmp_path, 'tokens'), '--stop_after', 12, '--allow_change')
     after = tree(tmp_path / 'runs' / 'run1')
     assert after.pop('history.csv') != before.pop('history.csv') and after == before
     here(write_talks(tmp_path, 'tokens'), '--stop_after', 6, '--allow_change')
     assert special(tmp_path / 'runs' / 'run1') == MARKS and HParams.read(str(tmp_path / 'runs' / 'run1')).type_tokens == (2049, 2050)
+
+
+def test_no_weights_are_kept_behind_which_nothing_is_finite(here, tmp_path):
+    """The first step makes them so; what was saved before it stays the newest, and is named where it is not."""
+    path, run = talks(tmp_path), tmp_path / 'runs' / 'run1'
+    here(path, '--stop_after', 3)
+    with pytest.raises(UserError, match='5 steps in a row, up to 9, .* go on from the last one with'):
+        here(path, '--learning_rate', '1e38', '--stop_after', 40, '--save_every', 6)
+    assert sorted(checkpoint.listed(str(run))) == [str(run / 'model-3')]
+    with pytest.raises(UserError, match='go on from --restore_from .*model-4 with'):
+        here(path, '--learning_rate', '1e38', '--stop_after', 40, '--save_every', 1)
+    assert [int(prefix.rpartition('-')[2]) for prefix in checkpoint.listed(str(run))] == [3, 4, 5]
+    here(path, '--stop_after', 7, '--restore_from', run / 'model-4')
+
+
+def test_a_run_is_one_process_alone(here, tmp_path):
+    run = tmp_path / 'runs' / 'run1'
+    here(talks(tmp_path), '--stop_after', 2)
+    before = tree(run)
+    with files.alone(str(run), 'a test'), pytest.raises(UserError, match='run1: another train.py is writing there'):
+        here(talks(tmp_path), '--stop_after', 4)
+    assert tree(run) == before
+
+
+def test_the_best_validation_is_known_to_who_goes_on_from_it(here, tmp_path):
+    path, run = talks(tmp_path), tmp_path / 'runs' / 'run1'
+    here(path, '--val_every', 2, '--val_batch_count', 2, '--stop_after', 5, '--save_every', '0')
+    best = (run / 'best' / 'checkpoint').read_text()
+    assert 'model-4' in best
+    here(path, '--val_every', 2, '--val_batch_count', 2, '--stop_after', 7, '--save_every', '0', '--restore_from', 'best', '--learning_rate', 1, '--optimizer', 'sgd')
+    rows = (run / 'history.csv').read_text().splitlines()
+    assert rows[4].startswith('4,,,,') and rows[5].startswith('5,') and (run / 'best' / 'checkpoint').read_text() == best        # nothing behind it is better
+    assert 4 in scalars(run)['val_loss']
+
+
+def test_what_was_held_out_stays_so(here, tmp_path):
+    here(talks(tmp_path), '--stop_after', 3)
+    with pytest.raises(UsageError, match='was trained with 0 of the dataset held out .* now that is 0.05'):
+        here(talks(tmp_path), '--stop_after', 6, '--val_every', 2, '--val_batch_count', 1)
+    here(talks(tmp_path), '--stop_after', 6, '--val_every', 2, '--val_batch_count', 1, '--allow_change')
+
+
+def test_dropout_goes_on_without_a_seed(here, tmp_path):
+    path, run = talks(tmp_path), tmp_path / 'runs' / 'run1'
+    here(path, '--stop_after', 7, '--save_every', 4, '--dropout', 0.3)
+    straight = scalars(run)['loss']
+    here(path, '--stop_after', 8, '--dropout', 0.3, '--restore_from', run / 'model-4')
+    again = scalars(run)['loss']
+    assert [again[step + 1] for step in (4, 5, 6)] == [straight[step] for step in (4, 5, 6)]
+
+
+@pytest.mark.parametrize('flags, words', [
+    (['--freeze_layers', 2, '--only_train_transformer_layers'], 'leave nothing to train'), (['--freeze_layers', 3], 'this model has 2 layers'),
+    (['--encoding', 'foo'], "no encoding 'foo'"), (['--encoding', 'rot13'], "no encoding 'rot13'"), (['--restore_from', 'best'], 'has no best checkpoint yet')], ids=range(5))
+def test_what_cannot_be_is_told_before_the_first_step(here, tmp_path, flags, words):
+    with pytest.raises(UserError, match=words):
+        here(talks(tmp_path), '--stop_after', 3, *flags)
+    assert not (tmp_path / 'runs').exists()
 
 
 def test_new_tokens_must_be_learnt(here, tmp_path):
