@@ -76,6 +76,35 @@ def test_attachments_are_no_words(chat):
     assert tally.dropped == {readers.MEDIA: 10}
 
 
+@pytest.mark.parametrize('text', ['I put it in work/report.pdf', 'did you hear and/or read x.pdf', 'Me and you\nLibrary/SMS', 'attachments/links are gone',
+                                  '/r/pics has a cat.jpg', 'Library/that one'])
+def test_sentences_that_end_in_a_path_are_words(chat, text):
+    thread, tally = chat(f'May 17, 2022  5:30:00 PM\nAda\n{text}\n')
+    assert said(thread) == [('Ada', text)] and not tally.dropped
+
+
+@pytest.mark.parametrize('path', ['/Volumes/My Disk/save/IMG 41.HEIC', '~/Desktop/my save/a.mov', 'C:\\my save\\a.mov', 'attachments/orphaned/a b.bin', 'save/a.jpeg',
+                                  'Library/SMS/Attachments/a/b c.bin'])
+def test_paths_alone_on_a_line_are_attachments(chat, path):
+    thread, tally = chat(f'May 17, 2022  5:30:00 PM\nAda\n{path}\n')
+    assert not thread.turns and tally.dropped == {readers.MEDIA: 1}
+
+
+def test_balloons_of_apps_are_no_words(chat):
+    bodies = ['Apple Cash transaction: $5.00', 'GamePigeon message:\nhttps://example.org\nYour turn', "Ada's Fitness.app message: closed a ring",
+              'Check In: Reached destination\nChecked in at May 17, 2022  5:29:00 PM', 'Digital Touch message: Tap',
+              'my Apple Cash transaction: gone', 'Check In: at the hotel', 'Important message:\nread this']
+    thread, tally = chat(*(f'May 17, 2022  5:30:{i:02} PM\nAda\n{body}\n' for i, body in enumerate(bodies)))
+    assert said(thread) == [('Ada', body) for body in bodies[5:]] and tally.dropped == {readers.SYSTEM: 5}
+
+
+def test_tapbacks_that_came_as_words_are_no_words(chat):
+    bodies = ['Liked “first”', 'Loved "first"', 'Laughed at an image', 'Removed a heart from “first”', 'Reacted 😂 to “first”', 'Emphasized an audio message',
+              'Liked “what nobody said”', 'Loved first', 'Loved a movie last week', 'Removed a tree from the garden']
+    thread, tally = chat(*(f'May 17, 2022  5:30:{i:02} PM\nAda\n{body}\n' for i, body in enumerate(bodies)))
+    assert said(thread) == [('Ada', body) for body in bodies[6:]] and tally.dropped == {readers.SYSTEM: 6}
+
+
 def test_announcements_and_events_are_system_lines(chat):
     thread, tally = chat('May 17, 2022  5:30:00 PM You named the conversation Trip\n', 'May 17, 2022  5:30:01 PM Ada left the conversation.\n',
                          'Unable to format announcement!\n', 'May 17, 2022  5:30:02 PM\nMe\nSharePlay Message\nEnded\n',

@@ -24,7 +24,8 @@
 - The hour is padded with a blank: two blanks before 5:29, one before 10:04. English month names whatever the machine's language.
 - A message starts with a date after a blank line; a date anywhere else belongs to its body. Bodies may hold blank lines.
 - `Me` is the owner, unless the exporter was told another name.
-- Attachments are paths or file names; `Sent with Confetti`, `Translated from:` and unsent parts are lines of the exporter's own.
+- Attachments are paths or file names, alone on a line; `Sent with Confetti`, `Translated from:` and unsent parts are lines of the exporter's own.
+- Phones that have no tapbacks get them as words: `Liked “Both of them”`, `Laughed at an image`. Balloons of apps are words of nobody.
 - The times are those of the machine that exported, without a zone.
 """
 import itertools
@@ -53,9 +54,14 @@ GONE = 'This message was deleted from the conversation!'
 UNSENT = re.compile(r'.{1,200} unsent this message part(?: .{1,100} after sending)?!|.{1,200} unsent a message!|(?:You|They) deleted a message\.')
 EVENT = re.compile(r'SharePlay Message\nEnded|(?:Started|Stopped) sharing location!|Unable to format .*')
 KIND = r'\.(?:jpe?g|png|heic|gif|webp|tiff?|mov|mp4|m4a|caf|amr|mp3|pdf|vcf|pluginpayloadattachment)'
-MEDIUM = re.compile(rf'(?:~|[A-Z]:)?[/\\].*(?:Attachments|StickerCache|Backup)[/\\].*|(?:Library|attachments)/.*'
-                    rf'|(?!https?://).*/.*{KIND}|(?:[^\s/:]*|Audio Message){KIND}'
+HOME = r'(?:~[/\\]|[A-Z]:[/\\]|/(?:Users|Volumes|home|private|var|tmp|mnt|media)/)'
+MEDIUM = re.compile(rf'(?:~|[A-Z]:)?[/\\].*(?:Attachments|StickerCache|Backup)[/\\].*|Library/(?:Messages|SMS|Application Support)/.*'
+                    rf'|attachments/(?:\d+|orphaned)/.*|{HOME}.*{KIND}|(?!https?://)[^\s/]*/\S*{KIND}|(?:[^\s/:]*|Audio Message){KIND}'
                     r'|Attachment missing!|(?:\w+ )?Sticker from .*(?:: .*/.*| not found!)|Handwritten messages are not yet supported!', re.I)
+BALLOON = re.compile(r'Apple (?:Cash|Pay) transaction: (?:\S{1,20}|unknown amount)|(?:GamePigeon|Digital Touch) [Mm]essage:.*|.{0,80}\bFitness\.app message:.*'
+                     r'|Check In: [^\n]+\n(?:Checked in|Expected|Was expected) (?:at|around) [^\n]+', re.S)
+AS_WORDS = re.compile(r'(?:Loved|Liked|Disliked|Laughed at|Emphasi[sz]ed|Questioned|Reacted \S{1,12} to|Removed an? [^“"\n]{1,20} from) '
+                      r'(?:[“"](?P<quoted>.+)[”"]|an? (?:image|movie|attachment|audio message|sticker))', re.S)
 
 
 def sniff(source):
@@ -70,14 +76,17 @@ def sniff(source):
 
 def read(sources, tally):
     for source in sources:
-        thread = Thread(title=PurePath(source.path).stem)
+        thread, said = Thread(title=PurePath(source.path).stem), set()
         for start, sender, lines in _messages(source, tally):
             time, (reason, text) = _time(start), _words(lines)
             if time is None or not sender:
                 tally.drop(UNREADABLE)
             elif reason:
                 tally.drop(reason)
+            elif (found := AS_WORDS.fullmatch(text)) and (found['quoted'] is None or found['quoted'].strip() in said):
+                tally.drop(SYSTEM)
             else:
+                said.add(text.strip())
                 thread.turns.append(Turn(sender, text, time))
         yield thread
 
@@ -141,7 +150,7 @@ def _words(lines):
         return DELETED, None
     if not text.strip():
         return MEDIA if media else EMPTY, None
-    if EVENT.fullmatch(text):
+    if EVENT.fullmatch(text) or BALLOON.fullmatch(text):
         return SYSTEM, None
     return None, text
 
