@@ -18,7 +18,9 @@ ABOUT = (
     r"(?:made .+|removed .+ as) a group admin|(?:pinned|unpinned|unsent|removed) a message|turned (?:on|off) (?:member approval|disappearing).*",
     r"(?:called|waved at) (?P<who>.+)|(?:joined|left|ended) (?:a|an|the) (?:audio |video |voice )?(?:call|chat)",
     r"missed (?:your|a|an) (?:audio |video |voice )?(?:call|chat)|missed an? (?:audio |video |voice )?(?:call|chat) from .+",
-    r"created a (?:poll|plan|reminder)|created a (?:poll|plan|reminder): .+|(?:voted for|changed \w+ vote to|removed .+) in the poll: .+",
+    r"(?:created|started) a (?:poll|plan|reminder)|(?:created|started) a (?:poll|plan|reminder): .+|removed .+ in the poll: .+",
+    r"(?:voted for|changed (?:\w+ )?vote to)(?: [\"“].+[\"”])? in the poll: .+|(?:started|stopped) sharing (?:video|(?:their |a )?(?:live )?location)",
+    r"responded (?:Going|Maybe|Can['’]t Go|Not Going) to .+|named the plan .+|updated the plan (?:time|date|name|location)(?: to .+)?",
     r"(?:shared|mentioned you in) (?:a|an|their|his|her|your) (?:story|post|reel)|wasn['’]t notified about this message because .+",
     # Theo hat ..., Du hast ...
     r"ha(?:t|st) (?:einen (?:Anhang|Link|Sticker|Standort)|ein (?:Foto|Video|GIF|Bild)|eine (?:Sprachnachricht|Datei)|\d+ (?:Fotos|Videos)) gesendet",
@@ -75,7 +77,7 @@ ABOUT = (
 
 WHOLE = (
     r"You are now connected on Messenger|You can now (?:message|call|chat).* each other.*|Say hi to your new Facebook friend, .+",
-    r"Messages and calls are secured with end-to-end encryption\..*|This poll is no longer available",
+    r"Messages and calls are secured with end-to-end encryption\..*|This poll is no longer available|Multiple people voted in the poll: .+",
     r"(?:Ihr seid|Du bist) jetzt (?:auf|über|im) Messenger verbunden|Der (?:Anruf|Videoanruf|Videochat) (?:ist|wurde) beendet",
     r"Vous êtes (?:maintenant|désormais) (?:connectés|en contact) sur Messenger|L['’]appel(?: vidéo| audio)? est terminé",
     r"Ahora están conectados en Messenger|La (?:video)?llamada (?:finalizó|terminó|ha finalizado)",
@@ -90,9 +92,10 @@ WHOLE = (
     r"Jesteście teraz połączeni (?:na|w) Messengerze|(?:Rozmowa|Połączenie|Rozmowa wideo|Czat wideo) zakończon[aey]",
 )
 
-BARE_ABOUT = (r"started (?:a|an|the) (?:audio |video |voice )?(?:call|chat)",)
+BARE_ABOUT = (r"started (?:a|an|the) (?:audio |video |voice )?(?:call|chat)|missed (?:your|a|an) (?:audio|video|voice) (?:call|chat)",)
 BARE_WHOLE = (
     r"(?:The |Your )?(?:Audio |Video |Voice |audio |video |voice )(?:call|chat) ended|The call ended|Missed (?:audio|video|voice) (?:call|chat)",
+    r"Started an? (?:audio|video|voice) (?:call|chat)",
     r"Liked a message|Gefällt eine Nachricht|A aimé un message|Le gustó un mensaje|Curtiu uma mensagem|Vindt een bericht leuk",
     r"Reacted .{1,40} to your message|Hat (?:mit )?.{1,40} auf deine Nachricht reagiert|A réagi .{1,40} à (?:votre|ton) message",
     r"Reaccionó (?:con )?.{1,40} a tu mensaje|Reagiu (?:com )?.{1,40} à sua mensagem|Ha reagito (?:con )?.{1,40} al tuo messaggio",
