@@ -227,7 +227,19 @@ def test_deleted_users_are_told_apart_by_thread(tmp_path, name):
     for number in (1, 2):
         put(tmp_path, f'messages/inbox/user_{number}/message_1.json', thread(message('hi', name)))
     first, second = (thread.turns[0].speaker for thread in read(tmp_path)[0])
-    assert first == f'{name or "Facebook user"} (user_1)' and second == f'{name or "Facebook user"} (user_2)'
+    assert first == f'{name or "Facebook user"} (632f5d60)' and second == f'{name or "Facebook user"} (fa260cda)'
+
+
+def test_the_name_of_a_deleted_user_is_not_told_by_the_folder(tmp_path):
+    put(tmp_path, 'messages/inbox/olanowak_10201234567/message_1.json', thread(message('hi', 'Facebook user')))
+    put(tmp_path / 'later', 'messages/archived_threads/olanowak_10201234567/message_1.json', thread(message('hi', 'Facebook user')))
+    first, second = (read(path)[0][0].turns[0].speaker for path in (tmp_path / 'messages', tmp_path / 'later'))
+    assert first == second and 'nowak' not in first and '1020' not in first
+
+
+def test_meta_ai_is_a_bot(tmp_path):
+    turns, tally = one(tmp_path, message('@Meta AI a joke!', time=1), message('Why did the chicken ...', 'Meta AI', time=2), message('no', 'Meta AI Fan', time=3))
+    assert [turn.text for turn in turns] == ['@Meta AI a joke!', 'no'] and tally.dropped == {readers.BOT: 1}
 
 
 def test_many_people_make_a_group(tmp_path):
@@ -249,6 +261,10 @@ def test_many_people_make_a_group(tmp_path):
     'Theo envió un archivo adjunto.', 'Enviaste un archivo adjunto.', 'Theo cambió el tema a Amor.', 'Cambiaste el tema a Amor.',
     'Theo enviou um anexo.', 'Você enviou um anexo.', 'Theo mudou o tema para Amor.', 'Theo ha inviato un allegato.', 'Hai inviato un allegato.',
     'Theo ha cambiato il tema in Amore.', 'Theo heeft een bijlage verzonden.', 'Je hebt een bijlage verzonden.', 'Theo heeft het thema in Liefde gewijzigd.',
+    'Mara voted for "Pizza" in the poll: Where?.', 'Ola changed vote to "Sushi" in the poll: Where?.', 'Theo changed his vote to “A” in the poll: Where?.',
+    'Theo removed vote for "Pizza" in the poll: Where?.', 'Multiple people voted in the poll: Where?.', 'Theo started sharing video.',
+    'Theo started sharing live location.', 'Theo responded Going to Dinner.', 'Theo named the plan Dinner.', 'Theo updated the plan time to Friday.',
+    'Theo started a plan.', 'Started an audio call', 'Started a video chat', 'Theo missed an audio call', 'You missed a video chat',
     'Theo wysłał załącznik.', 'Ola wysłała załącznik.', 'Wysłałeś(aś) załącznik.', 'Theo zmienił motyw na Miłość.'])
 def test_system_lines(text):
     assert messenger_lines.is_system(text, messenger_lines.subjects(['Theo Berg', 'Mara Lind', 'Ola Nowak']))
@@ -258,7 +274,8 @@ def test_system_lines(text):
     'I think Theo sent an attachment.', 'Theo sent an attachment. Did you see it?', 'Theo sent an attachment', 'so he changed the theme to Love.',
     'You called it.',
     'Who named the group Soup?', 'The video call ended badly.', 'Jon left the group.', 'Mara called the doctor.', 'Theo left the\ngroup.', 'You', '.', '',
-    'Theo sent an attachment.\nyes', 'Du hast einen Anhang', 'reacted to your message', 'call', 'Theo ' + 'a' * 500 + ' to the group.'])
+    'Theo voted for pizza in the poll: nice.', 'Mara voted for "Pizza" in the poll', 'Theo missed a call', 'Started a call', 'Theo responded to Dinner.',
+    'many people voted in the poll: good.', 'Theo sent an attachment.\nyes', 'Du hast einen Anhang', 'reacted to your message', 'call', 'Theo ' + 'a' * 500 + ' to the group.'])
 def test_what_people_write_is_no_system_line(text):
     assert not messenger_lines.is_system(text, messenger_lines.subjects(['Theo Berg', 'Mara Lind']))
 
@@ -342,7 +359,7 @@ def test_pages_are_read_by_structure(tmp_path):
         card('Theo Berg', 'Oct 20, 2019, 2:37 PM'), card('Mara Lind', 'when?', 'some day'), title='Theo &amp; Co'))
     threads, tally, names = read(tmp_path)
     assert names == {'messenger'} and threads[0].title == 'Theo & Co'
-    assert threads[0].turns == [Turn('Theo Berg', 'Oct 20, 2019, 2:37 PM', OCT_19), Turn('Facebook user (theo_1)', 'gone', OCT_19),
+    assert threads[0].turns == [Turn('Theo Berg', 'Oct 20, 2019, 2:37 PM', OCT_19), Turn('Facebook user (abbd1875)', 'gone', OCT_19),
                                 Turn('Theo Berg', 'a', OCT_19), Turn('Theo Berg', 'b', OCT_19), Turn('Mara Lind', 'I <3 soup\n&amp; bread', OCT_19 + 60_000)]
     assert tally.dropped == {readers.MEDIA: 1, readers.EMPTY: 1, readers.SYSTEM: 1, readers.UNREADABLE: 1} and tally.records == 9
 
@@ -393,7 +410,7 @@ def test_messages_htm(tmp_path):
         '</div></div></body></html>')
     threads, tally, names = read(tmp_path)
     assert names == {'messenger'} and said(threads) == [['0', 'a', 'b & c'], ['gone', 'x']]
-    assert threads[0].turns[1] == Turn('Mara Lind', 'a', OCT_19) and threads[1].turns[0].speaker == 'Facebook user (Jon Aas, Mara Lind)'
+    assert threads[0].turns[1] == Turn('Mara Lind', 'a', OCT_19) and threads[1].turns[0].speaker == 'Facebook user (19c9819d)'
     assert [thread.title for thread in threads] == ['Theo Berg, Mara Lind', 'Jon Aas, Mara Lind']
     assert tally.dropped == {readers.MEDIA: 1, readers.UNREADABLE: 1}
 

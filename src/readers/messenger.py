@@ -15,7 +15,8 @@
   Only the people tell which encrypted file goes on with which thread of e2ee_cutover. So all of it is one group, sorted into threads here.
 - Overlaps, as when two exports of different years are given, are duplicates: same millisecond, same words (names may have changed).
 - Every string is mojibake: its UTF-8 bytes stand as Latin-1 characters. Some encrypted exports are clean. A cut emoji stays as it is.
-- Accounts that are gone are all called "Facebook user", or nothing: they are told apart by thread.
+- Accounts that are gone are all called "Facebook user", or nothing: they are told apart by thread, by a number made of its name, which may be theirs.
+- "Meta AI" is a bot.
 - 'Theo sent an attachment.' and such are messages too: fields tell (call_duration, photos, share), else the sentence (messenger_lines.py).
 - share_text belongs to what is shared, it is not what the sender says.
 - HTML pages are read by messenger_html.py, and only where there is no JSON of the thread.
@@ -27,11 +28,12 @@ import operator
 import os
 import posixpath
 import re
+import zlib
 from collections import Counter
 
 from ..dialogue import Turn
 from ..source import DAMAGE
-from . import DELETED, DUPLICATE, EMPTY, MEDIA, READABLE, SYSTEM, UNREADABLE, Thread
+from . import BOT, DELETED, DUPLICATE, EMPTY, MEDIA, READABLE, SYSTEM, UNREADABLE, Thread
 from . import messenger_html, messenger_lines
 
 NAME = 'messenger'
@@ -257,7 +259,7 @@ class _Chat:
                     self.speakers[sender] = self.speaker(repaired(sender or ''))
                 speaker, begins = self.speakers[sender]
                 text = repaired(text or '')
-                reason = _reason(record, text, begins)
+                reason = BOT if speaker == 'Meta AI' else _reason(record, text, begins)
                 if not reason:
                     return Turn(speaker, text, int(time))
         self.tally.drop(reason)
@@ -266,7 +268,9 @@ class _Chat:
     def speaker(self, name):
         """A name -> (speaker, what a line about them may begin with)."""
         begins = messenger_lines.subjects([name, *self.people])
-        return (f'{name.strip() or "Facebook user"} ({self.name})' if not name.strip() or GONE.fullmatch(name) else name), begins
+        if not name.strip() or GONE.fullmatch(name):
+            name = f'{name.strip() or "Facebook user"} ({zlib.crc32(self.name.encode(errors="replace")):08x})'
+        return name, begins
 
 
 def _reason(record, text, begins):
