@@ -39,6 +39,7 @@ DEPTH = 3                                               # archives within archiv
 BOMB = 1 << 28, 150                                     # bytes, and how many times its size in the archive, that no chat export has
 BOMB_SAYS = 'a zip bomb: it says that it holds more than 150 times its size'
 TORN = 'the archive is damaged: not all of it can be read'
+HEADS = b'MZ', b'\x7fELF', b'#!', b'PK\x07\x08', b'PK00'          # what may stand in front of a zip: what unpacks it, the mark of one in parts
 TOO_LARGE = 'an archive too large or too deep within others: unpack it and give the folder'
 BOMS = {codecs.BOM_UTF8: 'utf-8-sig', codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
 
@@ -333,7 +334,11 @@ def _blocks(file):
 
 
 def _zip_members(file, path, size, refused):
+    file.seek(0)
+    has_head = file.read(4).startswith(HEADS)
     archive = zipfile.ZipFile(file)
+    if not has_head and min((info.header_offset for info in archive.infolist()), default=archive.start_dir) > 0:
+        refused.append((path, TORN))                    # this is the directory of a zip within the one of which the end is missing
     if sum(info.file_size for info in archive.infolist()) > max(4 * BOMB[0], BOMB[1] * size):
         refused.append((path, BOMB_SAYS))
         return []

@@ -343,6 +343,19 @@ def test_an_archive_that_cannot_be_opened(tmp_path, name, data):
     assert list(export.sources) == ['chat.txt'] and refused(export)[name].startswith('a damaged archive (')
 
 
+def test_a_torn_zip_is_not_taken_for_the_one_within_it(tmp_path):
+    within = make_zip({'b.txt': b'bread'})
+    whole = make_zip({'within.zip': within, 'c.txt': b'chat'}, zipfile.ZIP_STORED)
+    export = Export(put(tmp_path, 'a.zip', whole[:whole.index(b'c.txt')]))
+    assert refused(export) == {'': source.TORN} and content(export) == {'b.txt': b'bread'}
+
+
+@pytest.mark.parametrize('head', [b'MZ' + bytes(99), b'#!/bin/sh\n', b'PK\x07\x08'])
+def test_a_zip_may_have_a_head(tmp_path, head):
+    export = Export(put(tmp_path, 'a.zip', head + make_zip(FILES)))
+    assert not export.refused and len(export.sources) == len(FILES)
+
+
 def test_a_compressed_file_is_no_archive(tmp_path):
     with pytest.raises(UserError, match=r'a.json.gz: a compressed file that holds no archive: unpack it and give what is in it\.$'):
         Export(put(tmp_path, 'a.json.gz', gzip.compress(b'{}')))
