@@ -328,7 +328,8 @@ OCT_19 = 1571495820000                                  # 2019-10-19 14:37
     '19.10.2019, 14:37', '19. Okt. 2019, 14:37', '19. Oktober 2019 um 14:37', '19 oct. 2019 à 14:37', '19 de octubre de 2019, 14:37', 'oct 19, 2019 2:37 p. m.',
     '19 de out. de 2019, 14:37', '19 ott 2019, 14:37', 'za 19 okt. 2019 14:37', '19 paź 2019, 14:37', 'Saturday, October 19, 2019 at 2:37pm',
     'Saturday, October 19, 2019 at 4:37pm UTC+02', 'Samstag, 19. Oktober 2019 um 20:07 UTC+05:30', 'Saturday, October 19, 2019 at 7:37am PDT')]
-    + [('12 févr. 2020, 00:05', 1581465900000), ('Feb 12, 2020, 12:05 AM', 1581465900000), ('12 lut 2020, 00:05', 1581465900000),
+    + [('12 févr. 2020, 00:05', 1581465900000), ('Feb 12, 2020, 12:05 AM', 1581465900000), ('12 feb. 2020 kl. 00:05', 1581465900000),
+       ('fev. 12, 2020, 12:05:00 da manhã', 1581465900000), ('12 lut 2020, 00:05', 1581465900000),
        ('3 août 2020 00:00', 1596412800000),
        ('1. März 2020, 00:00', 1583020800000), ('1 juin 2020, 00:00', 1590969600000), ('1 juil. 2020, 00:00', 1593561600000),
        ('1 mei 2020 om 00:00', 1588291200000)])
@@ -390,6 +391,15 @@ def test_pages_given_twice_are_duplicates(tmp_path):
         put(tmp_path / name, 'messages/inbox/theo_1/message_1.html', page(card('Theo Berg', 'ok'), card('Theo Berg', 'ok')))
     threads, tally, _ = read(tmp_path / 'a', tmp_path / 'b')
     assert said(threads) == [['ok', 'ok']] and tally.dropped == {readers.DUPLICATE: 2}
+
+
+@pytest.mark.parametrize('known', [[0], [1], [2], [0, 1], [1, 2], [0, 2]])
+def test_messages_whose_dates_are_unknown_are_counted_and_told(tmp_path, known):
+    put(tmp_path, 'messages/inbox/theo_1/message_1.html',
+        page(*(card('Theo Berg', f'{n}', 'Oct 19, 2019, 2:37 PM' if n in known else '2019年10月19日 14:37') for n in range(3))))
+    threads, tally, _ = read(tmp_path)
+    assert sorted(said(threads)[0]) == [str(n) for n in known] and tally.dropped == {readers.UNREADABLE: 3 - len(known)}
+    assert any('dates' in note for note in tally.notes)
 
 
 def test_a_page_without_messages_is_told(tmp_path):

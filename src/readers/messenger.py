@@ -314,6 +314,8 @@ def _read_pages(name, pages, tally, *, is_known):
                 parts.setdefault(message.thread, []).append(message)
             if not parts:
                 raise ValueError('there is no message in it; if its dates are in a language that is not known here, export JSON')
+            if any(message.time is None for found in parts.values() for message in found) and not is_known:
+                tally.note('Pages (HTML): some dates are in a form that is not known here; their messages count as unreadable. JSON has all of them.')
             if '' in parts and not is_known:
                 tally.note('Pages (HTML) give local times without a zone; they are taken as UTC. JSON has exact times.')
         except DAMAGE as error:

@@ -38,13 +38,14 @@ HIDDEN = frozenset('style script title head'.split())
 LINES = frozenset('div p li h1 h2 h3 section table tr'.split())
 
 ZONES = {'PST': '-8', 'PDT': '-7', 'MST': '-7', 'MDT': '-6', 'CST': '-6', 'CDT': '-5', 'EST': '-5', 'EDT': '-4'}
+HALVES = {'madrugada': 'a', 'manhã': 'a', 'tarde': 'p', 'noite': 'p'}
 DATE = re.compile(r'''(?:[^\W\d]+[.,]*\ )?                                                         # Saturday,
     (?:(?P<month>[^\W\d]+)\.?\ (?P<day>\d\d?),?\ (?P<year>\d{4})                                    # Oct 19, 2019
       |(?P<day2>\d\d?)\.?\ (?:de\ )?(?P<month2>[^\W\d]+)\.?,?\ (?:de\ )?(?P<year2>\d{4})            # 19 de octubre de 2019
       |(?P<day3>\d\d?)\.(?P<month3>\d\d?)\.(?P<year3>\d{4})                                         # 19.10.2019
       |(?P<year4>\d{4})-(?P<month4>\d\d)-(?P<day4>\d\d))                                            # 2019-10-19
-    ,?(?:\ (?:at|um|à|a\ las|alle|alle\ ore|às|om|o),?)?
-    \ (?P<hour>\d\d?)[:.](?P<minute>\d\d)(?::(?P<second>\d\d))?(?:\ ?(?P<half>[ap])\.?\ ?m\.?)?     # 2:37 PM
+    ,?(?:\ (?:at|um|à|a\ las|alle|alle\ ore|às|om|o|kl\.),?)?
+    \ (?P<hour>\d\d?)[:.](?P<minute>\d\d)(?::(?P<second>\d\d))?(?:\ ?(?P<half>[ap])\.?\ ?m\.?|\ da\ (?P<part>\w+))?     # 2:37 PM, 2:37 da tarde
     (?:\ (?:UTC|GMT)(?P<shift>[+-]\d\d?)?(?::?(?P<minutes>\d\d))?|\ (?P<zone>[A-Z]{3,4}))?''', re.VERBOSE | re.IGNORECASE)
 
 
@@ -67,7 +68,10 @@ def to_time(text):
     if not month.isdecimal():
         month = times.month(month)
     ahead = times.minutes_ahead(found['shift'] or ZONES.get((found['zone'] or '').upper()), found['minutes'])
-    time = times.milliseconds(year, month, day, found['hour'], found['minute'], found['second'], half=found['half'], ahead=ahead)
+    half = found['half'] or HALVES.get((found['part'] or '').lower())
+    if found['part'] and not half:
+        return None
+    time = times.milliseconds(year, month, day, found['hour'], found['minute'], found['second'], half=half, ahead=ahead)
     return time if time is not None and time >= 0 else None
 
 
@@ -145,6 +149,17 @@ class _Node:
         nodes = self.nodes
         return len(nodes) > 1 and nodes[-1].time is not None and not nodes[0].has_media
 
+    @property
+    def is_undated(self):
+        """[sender, ..., what may be a date in a language that is not known here]"""
+        nodes = self.nodes
+        return len(nodes) > 1 and nodes[-1].time is None and len(nodes[-1].text) < 80 and any(map(str.isdecimal, nodes[-1].text))
+
+    def with_undated(self):
+        """Its messages, and the elements in it that look like them but for the date."""
+        shape = self.found[0].opening
+        return [node for node in self.nodes if '=' in shape and node.opening == shape and node not in self.found and node.is_undated] + self.found
+
     def message(self):
         """[sender, body, what else there is, date] -> Message."""
         sender, *bodies, date = self.nodes
@@ -213,12 +228,15 @@ class _Page:
             self.header = self.header._replace(text=text, media=media)
         if is_message := node.is_message:
             node.found = [node]
+        elif len(node.found) == 1 and node.found[0] in node.items:
+            node.found = node.with_undated()
         elif is_known and parent.is_page:               # its date cannot be read
             self.done.append(Message('', '', node.text, None, False))
         if node.full:
             parent.full, parent.time = True, None if is_message else node.time
         parent.found += node.found
-        if node.is_page or len(parent.found) > 1:
+        if not parent.is_page and (node.is_page or len(parent.found) > 1):
+            parent.found = parent.found and parent.with_undated()
             parent.is_page = True
         if not parent.is_page:
             parent.items.append(node)
