@@ -41,6 +41,17 @@ def test_lines_without_a_header_go_on(tmp_path):
     assert said(thread) == [('Me', 'a list:\n\n1. 👩‍👩‍👧  \n[2019-05-29] no header\n[12:00] neither')] and tally.records == 1
 
 
+def test_a_header_that_is_pasted_starts_no_message(tmp_path):
+    (thread,), tally, _ = read(write(tmp_path / 'Ada', '[2019-05-29 12:00:00] Me: hm?  \n\n[2019-05-29 12:00:01] Ada: she wrote\n'
+                                     '[2019-05-28 10:00:00] Bo: soup  \n\n[2019-05-29 12:00:02] Me: oh  \n'))
+    assert said(thread) == [('Me', 'hm?'), ('Ada', 'she wrote\n[2019-05-28 10:00:00] Bo: soup'), ('Me', 'oh')] and tally.records == 3
+
+
+def test_nobody_is_no_speaker(tmp_path):
+    (thread,), tally, _ = read(write(tmp_path / 'Ada', '[2019-05-29 12:00:00] No-Sender: Safety number changed  \n\n[2019-05-29 12:00:01] Me: oh  \n'))
+    assert said(thread) == [('Me', 'oh')] and tally.dropped == {readers.SYSTEM: 1}
+
+
 def test_quotes_reactions_stickers_and_attachments_are_no_words(tmp_path):
     threads, tally, _ = read(write(tmp_path / 'Ada', (
         '[2019-05-29 12:00:00] Me: \n\n> a quote\n> of two lines\n\nmine\n> not a quote  \n(- Ada: 👍, Ben Two: ❤️ -)\n\n'

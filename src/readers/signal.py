@@ -17,7 +17,8 @@
 
 - The date is ISO, with or without a comma and seconds. WhatsApp's headers look alike, but have seconds and in most countries other dates.
 - data.json is read where both are there: nothing is mixed into its bodies. Its quotes and the lines above are no words of the sender.
-- `Me` is the owner. Names hold letters and digits only, so the first colon ends one; `No-Sender` is a message of nobody known.
+- `Me` is the owner. Names hold letters and digits only, so the first colon ends one; what `No-Sender` says are notices of Signal's own.
+- Where messages are followed by a blank line, a header without one in front is pasted. Older exports have none.
 - Deleted messages are `(This message was deleted)`, calls `Missed voice call` or `Outgoing call`.
 - The times are those of the machine that exported, without a zone.
 """
@@ -33,6 +34,7 @@ from .times import iso_time
 NAME = 'signal'
 
 HEADER = re.compile(r'\[(\d{4}-\d\d-\d\d),? (\d\d:\d\d)(:\d\d)?\] ([^:\n]+): ?')
+CLOSED = re.compile(r'  \n\n\[\d{4}-')
 QUOTE = re.compile(r'\n\n>[^\n]*\n(?:>[^\n]*\n)*\n?')
 REACTIONS = re.compile(r'\n\(- [^\n]* -\)\s*\Z')
 STICKER = re.compile(r'\n\(\( [^\n]* \)\)')
@@ -94,10 +96,11 @@ def _from_json(source):
 
 
 def _from_text(source):
-    header, lines = None, []
+    header, lines, blank, closed = None, [], True, CLOSED.search(source.start)
     with source.text() as file:
         for line in file:
-            found = HEADER.match(line)
+            found = HEADER.match(line) if blank or not closed else None
+            blank = line == '\n'
             if found:
                 if header:
                     yield _parsed(header, lines)
@@ -134,6 +137,6 @@ def _turn(date, sender, body, media):
         return (MEDIA if media else EMPTY), None
     if body == GONE:
         return DELETED, None
-    if CALL.fullmatch(body):
+    if CALL.fullmatch(body) or sender == 'No-Sender':
         return SYSTEM, None
     return None, Turn(sender, body, time)
