@@ -114,7 +114,21 @@ def test_created_utc_is_a_number_or_a_string(tmp_path, time, milliseconds):
 
 def test_entities_twice_over_but_nothing_else(tmp_path):
     threads, _ = read(dump(tmp_path / 'all.ndjson', post('p1', 'A?'), comment('a &amp;#x200B; b &amp;lt; c &copyright AT&T &foo;')))
-    assert threads[0].turns[1].text == 'a \u200b b < c &copyright AT&T &foo;'
+    assert threads[0].turns[1].text == 'a  b < c &copyright AT&T &foo;'
+
+
+@pytest.mark.parametrize('body, text', [
+    ('&gt; who cooks?\n\nI do', 'I do'), ('> a\n> b\nme\n\n>c\n\nand you\n', 'me\n\nand you'), ('soup\n\n&amp;#x200B;\n\n> bread', 'soup'),
+    ('a\n\n&#x200B;\n\nb', 'a\n\nb'), ('better >:) now', 'better >:) now'), ('>!it was him!<', '>!it was him!<'), ('1 > 0\n -> yes', '1 > 0\n -> yes')])
+def test_what_is_quoted_is_not_said(tmp_path, body, text):
+    threads, _ = read(dump(tmp_path / 'all.ndjson', post('p1', 'A?'), comment(body)))
+    assert said(threads) == [['A?', text]]
+    assert said(table(tmp_path, f'title,body\r\nA?,"{body}"\r\n')[0]) == [['A?', text]]
+
+
+def test_a_reply_that_only_quotes_is_empty(tmp_path):
+    threads, tally = read(dump(tmp_path / 'all.ndjson', post('p1', 'A?'), comment('> so it is'), comment('yes')))
+    assert said(threads) == [['A?', 'yes']] and tally.dropped == {readers.EMPTY: 1}
 
 
 def test_records_of_wrong_shape_are_counted(tmp_path):

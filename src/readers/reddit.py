@@ -9,6 +9,7 @@
 - A comment belongs to the post of which link_id is `t3_` + id, and answers it directly where parent_id is the same. Only those are
   read: post and reply are a thread of two turns. Replies of the poster, of AutoModerator and pinned ones are left out.
 - Posts and comments may be in one file or many (RS_2019-01.zst, RC_2019-01.zst), in any order: all posts are kept in memory, comments are not.
+- Lines of a comment that begin with `>` quote somebody; they are no words of the replier, nor is a blank without a width.
 - Deleted words are `[deleted]` or `[removed]`; a deleted author is `[deleted]` too. Text has HTML entities, `&amp;#x200B;` even twice over.
 - created_utc is a number or a string of seconds. The dumps are compressed with a window of up to 2 GB.
 - A table may have the post's own text (selftext, ...) and authors: `author` wrote the reply, `post_author` the post.
@@ -29,6 +30,7 @@ NO_REPLIES, NO_POST, NESTED = 'posts without replies', 'replies to posts that ar
 PINNED, OWN = 'pinned replies', 'replies by the poster'
 POSTER, REPLIER = 'Poster', 'Replier'                   # of whom no name is known
 ENTITY = re.compile(r'&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|\w{1,32});')
+QUOTED = re.compile(r'^ {0,3}>(?!!).*(?:\n\s*\n)?', re.M)               # >! hides what is said until one looks
 REMOVED = {'[deleted]', '[removed]', '[deleted by user]', '[ removed by reddit ]'}
 WINDOW = 1 << 31
 BAD = object()
@@ -94,7 +96,7 @@ def _read_table(sources, tally):
 
 def _row(record):
     """A row -> (why it is dropped, None) or (None, Thread)."""
-    title, body = _text(record['title']), _text(record['body'])
+    title, body = _text(record['title']), _reply(record['body'])
     poster, replier = _author(record['poster'], POSTER), _author(record['replier'], REPLIER)
     try:
         score = _score(float(record['score'] or 'nan'))
@@ -177,7 +179,7 @@ def _comment(line, posts, counted):
     link, author, body, time = record.get('link_id'), record.get('author'), record.get('body'), _time(record.get('created_utc'))
     if not (isinstance(link, str) and isinstance(body, str) and isinstance(author or '', str) and time is not BAD):
         return UNREADABLE, None
-    body, unit = _text(body), link.removeprefix('t3_')
+    body, unit = _reply(body), link.removeprefix('t3_')
     if body is None:
         return DELETED, None
     if author == 'AutoModerator' or unit in posts and posts[unit] is None:
@@ -237,7 +239,13 @@ def _text(text):
         return None
     for _ in range(2 if '&' in text else 0):
         text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    return text
+    return text.replace('\n\u200b\n\n', '\n').replace('\u200b', '')
+
+
+def _reply(text):
+    """Text of a reply, without what it quotes; None when it was deleted."""
+    text = _text(text)
+    return QUOTED.sub('', text).strip() if text and '>' in text else text
 
 
 def _author(name, unknown):
