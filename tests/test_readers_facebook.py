@@ -238,7 +238,8 @@ def test_the_name_of_a_deleted_user_is_not_told_by_the_folder(tmp_path):
 
 
 def test_meta_ai_is_a_bot(tmp_path):
-    turns, tally = one(tmp_path, message('@Meta AI a joke!', time=1), message('Why did the chicken ...', 'Meta AI', time=2), message('no', 'Meta AI Fan', time=3))
+    turns, tally = one(tmp_path, message('@Meta AI a joke!', time=1), message('Why did the hen ...', 'Meta AI', time=2),
+                       message('no', 'Meta AI Fan', time=3))
     assert [turn.text for turn in turns] == ['@Meta AI a joke!', 'no'] and tally.dropped == {readers.BOT: 1}
 
 
@@ -275,7 +276,8 @@ def test_system_lines(text):
     'You called it.',
     'Who named the group Soup?', 'The video call ended badly.', 'Jon left the group.', 'Mara called the doctor.', 'Theo left the\ngroup.', 'You', '.', '',
     'Theo voted for pizza in the poll: nice.', 'Mara voted for "Pizza" in the poll', 'Theo missed a call', 'Started a call', 'Theo responded to Dinner.',
-    'many people voted in the poll: good.', 'Theo sent an attachment.\nyes', 'Du hast einen Anhang', 'reacted to your message', 'call', 'Theo ' + 'a' * 500 + ' to the group.'])
+    'many people voted in the poll: good.', 'Theo sent an attachment.\nyes', 'Du hast einen Anhang', 'reacted to your message', 'call',
+    'Theo ' + 'a' * 500 + ' to the group.'])
 def test_what_people_write_is_no_system_line(text):
     assert not messenger_lines.is_system(text, messenger_lines.subjects(['Theo Berg', 'Mara Lind']))
 
