@@ -348,6 +348,31 @@ def test_an_unknown_format_is_told_with_the_closest(tmp_path):
         list(readers.read(tmp_path / 'photos'))
 
 
+@pytest.mark.parametrize('name', ['_chat.txt', 'WhatsApp Chat mit Ada.txt', 'message_1.json', 'message_12.html', 'prices.csv'])
+def test_a_file_called_like_a_chat_is_told_if_it_is_none(tmp_path, name):
+    (tmp_path / name).write_text('nothing,of\nthe,sort\n')
+    (tmp_path / 'letter.txt').write_text('Dear all, this is no chat.')
+    plan, _, _ = read(tmp_path)
+    assert [os.path.basename(path) for path, _ in plan.unknown] == [name] and plan.unknown[0][1] and len(plan.others) == 1
+
+
+@pytest.mark.parametrize('page, advice', [
+    ('<div class="chatlog__message-group"><div class="chatlog__message">hi</div></div>', 'discord: a page of DiscordChatExporter: export JSON or CSV'),
+    ('<span class="timestamp"><a href="sms://open?message-guid=5">May 17, 2022</a></span>', 'imessage: a page of imessage-exporter: export with -f txt')])
+def test_pages_that_are_not_read_say_what_to_export(tmp_path, page, advice):
+    (tmp_path / 'chat.html').write_text(f'<!DOCTYPE html><html><body>{page}</body></html>')
+    for path in (tmp_path, tmp_path / 'chat.html'):
+        (_, why), = read(path)[0].unknown
+        assert why.startswith(advice)
+
+
+def test_a_format_that_is_named_is_the_only_one_in_a_folder(tmp_path):
+    (tmp_path / 'chat').write_text('Mara: hi\n')
+    shutil.copytree(os.path.join(EXPORTS, 'script'), tmp_path / 'script')
+    plan, threads, _ = read(tmp_path, format='script')
+    assert len(threads) == 2 and [os.path.basename(path) for path in plan.others] == ['chat']
+
+
 def test_a_format_that_is_named(tmp_path):
     (tmp_path / 'chat').write_text('Mara: hi\n')         # too little to be recognised
     with pytest.raises(UserError):

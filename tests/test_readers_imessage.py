@@ -83,8 +83,8 @@ def test_sentences_that_end_in_a_path_are_words(chat, text):
     assert said(thread) == [('Ada', text)] and not tally.dropped
 
 
-@pytest.mark.parametrize('path', ['/Volumes/My Disk/save/IMG 41.HEIC', '~/Desktop/my save/a.mov', 'C:\\my save\\a.mov', 'attachments/orphaned/a b.bin', 'save/a.jpeg',
-                                  'Library/SMS/Attachments/a/b c.bin'])
+@pytest.mark.parametrize('path', ['/Volumes/My Disk/save/IMG 41.HEIC', '~/Desktop/my save/a.mov', 'C:\\my save\\a.mov', 'attachments/orphaned/a b.bin',
+                                  'save/a.jpeg', 'Library/SMS/Attachments/a/b c.bin'])
 def test_paths_alone_on_a_line_are_attachments(chat, path):
     thread, tally = chat(f'May 17, 2022  5:30:00 PM\nAda\n{path}\n')
     assert not thread.turns and tally.dropped == {readers.MEDIA: 1}

@@ -22,6 +22,7 @@ import functools
 import importlib
 import os
 import pkgutil
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -34,6 +35,8 @@ SYSTEM, MEDIA, DELETED, UNREADABLE, EMPTY, BOT, DUPLICATE, FORWARDED = (
     'system lines', 'media without words', 'deleted messages', 'unreadable', 'empty', 'bots', 'duplicates', 'forwarded messages')
 
 READABLE = 0.5                                          # the score from which a file is taken for a format
+NEAR = 0.4                                              # ... from which one in a folder is told, if it is not
+EXPECTED = re.compile(r'_chat\.txt|WhatsApp.*\.txt|message(?:_\d+)?\.(?:json|html?)|.*\.csv', re.I | re.S)        # names from which it is told, too
 OTHER = frozenset('.jpg .jpeg .png .gif .webp .heic .bmp .svg .mp4 .mov .avi .mkv .webm .3gp .mp3 .m4a .aac .ogg .oga .opus .wav .amr '
                   '.pdf .vcf .css .js .ico .ttf .woff .woff2 .thumb .tgs .srt .docx .xlsx .pptx .doc .xls .ppt .apk .exe .db .sqlite'.split())
 
@@ -148,7 +151,7 @@ def plan(exports, format=None):
             if score >= READABLE:
                 key = module.group(source) if hasattr(module, 'group') else source.path
                 groups.setdefault((module.NAME, key), (module, []))[1].append(source)
-            elif export.is_file or score < 0:
+            elif export.is_file or score < 0 or score >= NEAR or EXPECTED.fullmatch(source.name):
                 unknown.append((source.path, why))
             else:
                 others.append(source.path)

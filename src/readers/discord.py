@@ -49,6 +49,8 @@ def sniff(source):
         if HEADER.match(source.start):
             return 1, 'columns AuthorID, Author, Date, Content'
         return (0.3, 'no AuthorID: export it again by a newer version') if re.match('Author[,;]Date[,;]', source.start) else (0, 'other columns')
+    if source.suffix in ('.html', '.htm') and 'class="chatlog' in source.start:
+        return 0.4, 'a page of DiscordChatExporter: export JSON or CSV'
     if source.suffix != '.json':
         return 0, 'not a .json or .csv'
     found = [key for key, pattern in FIELDS.items() if pattern.search(source.start)]

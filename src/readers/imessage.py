@@ -65,6 +65,8 @@ AS_WORDS = re.compile(r'(?:Loved|Liked|Disliked|Laughed at|Emphasi[sz]ed|Questio
 
 
 def sniff(source):
+    if source.suffix in ('.html', '.htm') and 'sms://open?message-guid=' in source.start:
+        return 0.4, 'a page of imessage-exporter: export with -f txt'
     if source.suffix != '.txt':
         return 0, 'not a .txt'
     start = source.start.replace('\r\n', '\n')
@@ -150,7 +152,7 @@ def _words(lines):
         return DELETED, None
     if not text.strip():
         return MEDIA if media else EMPTY, None
-    if EVENT.fullmatch(text) or BALLOON.fullmatch(text):
+    if EVENT.fullmatch(text) or ':' in text and BALLOON.fullmatch(text):
         return SYSTEM, None
     return None, text
 
