@@ -71,7 +71,8 @@ def test_script_rows_without_name_or_line_are_empty_and_short_rows_unreadable(re
 
 
 @pytest.mark.parametrize('header, unit', [('Character;Line;Season', '3'), ('speaker,dialogue', None), ('Episode,raw_character_text,spoken_words', '3'),
-                                          ('name\ttext\tepisode_no', '3')])
+                                          ('name\ttext\tepisode_no', '3'),
+                                          ('Date,Speaker,Message', None), ('name,message', None)])
 def test_kin_of_scripts(read, header, unit):
     row = {'character': 'Nora', 'speaker': 'Nora', 'raw_character_text': 'Nora', 'name': 'Nora', 'season': '3', 'episode': '3', 'episode_no': '3'}
     mark = next(mark for mark in ';\t,' if mark in header)

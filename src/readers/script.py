@@ -17,11 +17,11 @@ from .records import first_rows, rows
 NAME = 'script'
 
 SPEAKER = ('character', 'character name', 'raw character text', 'speaker', 'speaker name', 'role', 'name')
-WORDS = ('line', 'lines', 'line text', 'dialogue', 'dialog', 'spoken words', 'utterance', 'sentence', 'quote', 'words', 'text')
+WORDS = ('line', 'lines', 'line text', 'dialogue', 'dialog', 'spoken words', 'utterance', 'sentence', 'quote', 'words', 'text', 'message')
 SEASON = ('season', 'season no', 'season number', 'season id')
 EPISODE = ('episode', 'episode no', 'episode number', 'episode id')
 TITLE = ('episode name', 'episode title')
-COMMON = {'name', 'role', 'sentence', 'quote', 'words', 'text'}         # columns that other tables have too
+COMMON = {'name', 'role', 'sentence', 'quote', 'words', 'text', 'message'}         # columns that other tables have too
 
 
 def sniff(source):
