@@ -37,7 +37,8 @@ def parse_arguments():
     parser.add_argument('exports', nargs='*', metavar='PATH', help='files, folders or archives (zip, tar, tar.gz), as the services give them')
     add = parser.add_argument_group('what to read').add_argument
     add('--out', default='corpus.txt', metavar='FILE', help='the corpus to write')
-    add('--format', metavar='NAME', help='read everything as this format; default: recognise each file by what is in it')
+    add('--format', metavar='NAME', help='look for this format only, and take a file that is named here for it, whatever is in it; '
+        'default: recognise each file by what is in it')
     add('--encoding', help='of text files; default: what their byte order mark says, utf-8, or cp1252')
     add('--dataset', action='append', default=[], metavar='NAME', help=f'download a public dataset and read it: {", ".join(datasets())}; again for more')
     add('--datasets_dir', default='datasets', metavar='PATH', help='where downloaded datasets are kept')
@@ -202,7 +203,7 @@ class Importer:
             return f'{path} is empty{more}: export the chat again.'
         if (path, why) in refused or why.startswith('it cannot be read'):
             return f'{path} cannot be read ({why}){more}.'
-        return f'{path} is in no format that is known here ({why}){more}; --format NAME reads it all the same, --help lists the names.'
+        return f'{path} is in no format that is known here ({why}){more}; --format NAME tries it all the same, --help lists the names.'
 
     def check_outputs(self, inputs):
         """Raise UsageError where one of the files to write is not a file, is another one too, or is or lies in what is read."""
@@ -379,9 +380,9 @@ class Importer:
             rest = [sum(thread[key] for thread in threads[MOST:]) for key in ('read', 'kept', 'conversations')]
             print(f'  {cell(f"and {len(threads) - MOST:,} more", 28)}{rest[0]:>10,}{rest[1]:>10,}{rest[2]:>15,}')
             tell_dropped(sum((corpus.Counter(thread['dropped']) for thread in threads[MOST:]), start=corpus.Counter()))
-        conversations = sum(thread['conversations'] for thread in threads)
-        print(f'{"In all":30}{report["read"]:>10,}{report["kept"]:>10,}{conversations:>15,}  {span(report["days"])}'.rstrip())
-        tell_dropped(report['dropped'])
+        total = [sum(thread[key] for thread in threads) for key in ('read', 'kept', 'conversations')]
+        print(f'{"In all":30}{total[0]:>10,}{total[1]:>10,}{total[2]:>15,}  {span(report["days"])}'.rstrip())
+        tell_dropped(sum((corpus.Counter(thread['dropped']) for thread in threads), start=corpus.Counter()))
         print(f'{"People":40}{"kept":>10}')
         people = list(report['people'].items())
         for name, n in people[:MOST]:

@@ -88,6 +88,40 @@ def adds_up(report):
     assert sum(counts['conversations'] for counts in report['written'].values()) == sum(thread['conversations'] for thread in report['threads'])
 
 
+def columns_add_up(printed):
+    """The rows of Threads, "and 3 more" among them, add up to "In all", and so do the messages of Read."""
+    read, _, rest = printed.partition('\nThreads ')
+    threads, _, rest = rest.partition('\nIn all ')
+    rows = [list(map(number, row[30:65].split())) for row in threads.split('\n')[1:] if row[2:3].strip()]
+    total = list(map(number, rest.split()[:3]))
+    assert [sum(column) for column in zip(*rows)] == total
+    assert sum(number(row.split()[-1]) for row in read.split('\n')[1:] if row[2:3].strip()) == total[0]
+
+
+def number(text):
+    return int(text.replace(',', ''))
+
+
+def test_the_columns_of_the_report_add_up(here):
+    for name in range(14):
+        here.put(f'chats/{name}.txt', whatsapp(f'Theo{name}: hi', 'Mara: yes', f'Theo{name}: <Media omitted>', f'Theo{name} left'))
+    here.put('chats/chat.txt', CHAT)
+    printed, report = here.good('chats')
+    assert report['read'] > sum(thread['read'] for thread in report['threads'])
+    columns_add_up(printed)
+
+
+def test_the_help_says_what_format_does_in_a_folder(here):
+    assert 'look for this format only, and take a file that is named here for it, whatever is in it' in ' '.join(here.run('--help').stdout.split())
+
+
+@pytest.mark.parametrize('columns', ['Speaker,Message', 'Date,Speaker,Message'])
+def test_a_table_of_speakers_and_messages(here, columns):
+    here.put('a.csv', f'{columns}\n' + ''.join('2024-01-01,'[:11 * columns.count('Date')] + row for row in ('Mara,"hi, you"\n', 'Theo,yes\n')))
+    here.good('a.csv')
+    assert here.read('corpus.txt').startswith('Mara: hi, you\nTheo: yes\n')
+
+
 def timestamps(*said):
     """(time, speaker, text)... -> a chat in the style timestamp."""
     return ''.join(dialogue.STYLES['timestamp'].pieces(dialogue.Turn(speaker, text, time))[0] + dialogue.STYLES['timestamp'].body(text) + '\n' for time, speaker, text in said)
