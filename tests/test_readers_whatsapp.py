@@ -188,6 +188,41 @@ def test_a_pasted_chat_at_the_end(chat):
     assert said(thread)[1:] == [('Theo', f'he says:\n{pasted}')]
 
 
+@pytest.mark.parametrize('pasted', [
+    '4/12/24, 10:00 AM - Sam: are you in?',                                                        # one line from a phone that writes the month first
+    '4/12/24, 10:00 AM - Sam: are you in?\n4/12/24, 10:01 AM - Kim: no',
+    '[4/12/24, 10:00:00 AM] Sam: are you in?\n[4/12/24, 10:01:00 AM] Theo: no',
+    '3/12/24, 10:00 AM - Sam: are you in?',                                                        # a month ago
+    '4/20/24, 10:00 AM - Sam: are you in?',                                                        # a plan
+])
+@pytest.mark.parametrize('later', [1, 30])
+def test_a_line_pasted_from_another_phone_leaves_the_file_its_style(chat, pasted, later):
+    before = dates('01/03/2024', '02/03/2024', '29/03/2024', '13/04/2024', header='{}, 18:00 - Mara: hi\n')
+    after = ''.join(f'14/04/2024, 19:{i:02} - {name}: {i}\n' for i in range(later) for name in ('Mara', 'Nina'))
+    thread, tally = chat(f'{before}13/04/2024, 18:01 - Theo: he says:\n{pasted}\n13/04/2024, 18:02 - Mara: oh\n{after}')
+    assert said(thread)[4:6] == [('Theo', f'he says:\n{pasted}'), ('Mara', 'oh')]
+    assert len(thread.turns) == 6 + 2 * later and when(thread.turns[-1])[:10] == '2024-04-14'
+    assert {name for name, _ in said(thread)} == {'Mara', 'Theo', 'Nina'} and not tally.dropped and not tally.notes
+
+
+def test_a_short_chat_may_have_a_longer_one_in_it(chat):
+    pasted = '\n'.join(f'[29.12.20, 18:{i:02}:00] Paul: {i}' for i in range(20))
+    thread, _ = chat(f'30/12/20, 10:05 - Mara: he says:\n{pasted}\n30/12/20, 10:07 - Theo: oh\n')
+    assert said(thread) == [('Mara', f'he says:\n{pasted}'), ('Theo', 'oh')]
+
+
+def test_a_second_style_that_goes_on_to_the_end_is_the_files_own(chat):
+    later = ''.join(f'[{day:02}/03/20, 08:00:00] Nina: {day}\n[{day:02}/03/20, 08:01:00] Theo: {day}\n' for day in range(1, 32))
+    assert len(chat('31.12.20, 20:00 - Mara: zero\n31.12.20, 21:00 - Theo: one\n' + later)[0].turns) == 64
+
+
+def test_dates_of_a_second_style_are_read_as_they_fit_the_first(chat):
+    first = dates('30/11/2023', '01/12/2023', '02/12/2023')
+    assert [when(turn)[:10] for turn in chat(first + dates('12/3/23', '12/4/23', header='{}, 9:04 PM - Mara: hi\n'))[0].turns[3:]] == ['2023-12-03', '2023-12-04']
+    thread, tally = chat(first + dates('3/4/24', '4/5/24', header='{}, 9:04 PM - Mara: hi\n'))
+    assert [when(turn)[:10] for turn in thread.turns[3:]] == ['2024-04-03', '2024-05-04'] and len(tally.notes) == 1
+
+
 # ---- names
 
 def test_names_with_colons(chat):

@@ -20,7 +20,8 @@ How dates, names and WhatsApp's own words look is up to the phone's language; no
 
 - A line that starts with a date and time starts a message; any other line, a blank one too, belongs to the message before it.
 - Day and month: per style of header, the order that makes the fewest impossible dates, then the fewest before 2009 (when WhatsApp
-  began), then the fewest steps back in time; if that leaves a tie, day first, and the user is told.
+  began), then the fewest steps back in time and the fewest dates that do not fit those of other styles around them; if that leaves
+  a tie, day first, and the user is told.
 - A chat or a timetable pasted into a message brings headers of its own. Those in a shape no export has (no year, time first) are text
   anyway. A run of headers in another style than the file's, or of times more than a day back, may be pasted, the file switching style
   (exports put end to end), or messages that arrived late. It is pasted if the file comes back from it, in at most LONGEST messages,
@@ -181,11 +182,12 @@ def _decide_dates(days):
     styles = {}
     for day in days:
         styles.setdefault(day.style, []).append(day)
-    for (_, _, year, *_), dates in styles.items():
+    for style, dates in sorted(styles.items(), key=lambda item: -len(item[1])):
+        year, around = style[2], _around(days, style)
         orders = ['ymd'] if year == 'first' else ['dmy', 'mdy']
         if year == 'short' and _changes_alone(dates) == 2:
             orders.insert(0, 'ymd')
-        cost = {order: _cost([_start(day.fields, order) for day in dates]) for order in orders}
+        cost = {order: _cost([_start(day.fields, order) for day in dates], around) for order in orders}
         best = min(orders, key=cost.get)                # of equals the first
         if best == 'dmy' and cost['mdy'] == cost['dmy']:
             yield from [day.written for day in dates if day.fields[0] != day.fields[1]][:1]
@@ -216,11 +218,28 @@ def _start(fields, order):
         return None
 
 
-def _cost(starts):
-    """(impossible dates, dates before WhatsApp, steps back)"""
+def _around(days, style):
+    """[(the date before, the date behind)] of each day of this style, as far as those of other styles are known by now."""
+    found = []
+    for order in (days, days[::-1]):
+        found.append([])
+        last = None
+        for day in order:
+            if day.style == style:
+                found[-1].append(last)
+            elif day.start is not None:
+                last = day.start
+    return list(zip(found[0], found[1][::-1]))
+
+
+def _cost(starts, around):
+    """(impossible dates, dates before WhatsApp, steps back + dates over a week from those before them + those later than what follows)"""
     known = [start for start in starts if start is not None]
+    placed = [(start, *beside) for start, beside in zip(starts, around) if start is not None]
     return (len(starts) - len(known), sum(start < _start((FIRST_YEAR, 1, 1), 'ymd') for start in known),
-            sum(after < before for before, after in zip(known, known[1:])))
+            sum(after < before for before, after in zip(known, known[1:]))
+            + sum(before is not None and abs(start - before) > 7 * DAY for start, before, _ in placed)
+            + sum(behind is not None and start > behind + DAY for start, _, behind in placed))
 
 
 # ---- names
@@ -280,6 +299,8 @@ class _Names:
 def _pasted(messages, names):
     """-> bytes, 1 for each message that is a line of the message before it. See the rule in this file's first lines."""
     pasted, style, last, i = bytearray(len(messages)), None, 0, 0
+    ends = {message[0].style for message in messages[:1] + messages[-1:]}
+    [own] = ends if len(ends) == 1 else [style for style, _ in Counter(message[0].style for message in messages).most_common(1)] or [None]
 
     def time(message):
         return message[0].start + message[1]
@@ -298,11 +319,15 @@ def _pasted(messages, names):
                 end += 1
             run = messages[i:end]
             latest = max(time(other) for other in run if other[0].start is not None)
-            strange, other_style = any(names.strange(run)), message[0].style != style
-            if end == len(messages):
+            strangers = names.strange(run)
+            strange, other_style = any(strangers), message[0].style != style
+            if other_style and message[0].style == own:
+                found = False
+            elif end == len(messages):
                 found = other_style and strange and latest <= last
             else:
-                found = strange and latest <= last + DAY or other_style and latest <= last
+                found = (strange and latest <= last + DAY or other_style and latest <= last
+                         or strange and all(strangers) and time(message) > time(messages[end]) + DAY)
             found = found and len(run) <= LONGEST
         elif style and time(message) > last + DAY and any(names.strange([message])):
             ahead = range(end, min(i + LONGEST, len(messages)))
