@@ -334,8 +334,23 @@ class Redaction:
             return match[0] if cut is None else hide('account', match[0]) + match[0][cut:]
 
         def number(match):
-            kind = None if match['date'] else number_kind(match[0], text[max(0, match.start() - 40):match.start()], text[match.end():match.end() + 12])
-            return hide(kind, match[0]) if kind else match[0]
+            if match['date']:
+                return match[0]
+            return numbers(match[0], text[max(0, match.start() - 40):match.start()], text[match.end():match.end() + 12])
+
+        def numbers(found, before, after, cuts=0):      # one number, or where it is of no kind several: 0170 1234567 / 0170 1234568
+            if len(DIGIT.findall(found)) < 6 or DATE.fullmatch(found):
+                return found
+            if kind := number_kind(found, before, after):
+                opened = found.startswith('(') and ')' not in found
+                return '(' * opened + hide(kind, found)
+            for cuts, between in enumerate(BETWEEN[cuts:], cuts + 1):
+                ends = [match.span() for match in between.finditer(found)]
+                if ends:
+                    starts, stops = [0] + [end for _, end in ends], [start for start, _ in ends] + [len(found)]
+                    parts = [numbers(found[start:stop], before, after, cuts) for start, stop in zip(starts, stops)]
+                    return parts[0] + ''.join(found[start:end] + part for (start, end), part in zip(ends, parts[1:]))
+            return found
 
         if '@' in text or ')' in text or ']' in text:
             text = EMAIL.sub(lambda match: hide('email', match[0]), text)
@@ -402,12 +417,17 @@ ADDRESS = regex.compile('|'.join((
     r'(?<!\w)[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}(?!\w)',
     r'(?<!\w)(?i:p\.? ?o\.? box|postfach|postbus|apartado|casella postale) \d{2,7}\b')))
 
+_BLANK, _DASH = r'[ \u00a0\u202f\u2009]', r'[\u2010\u2011\u2013\uff0d-]'
 _GAP = r'[ ()/.\u00a0\u202f\u2009\u2010\u2011\u2013\uff0d-]'           # what stands between the digits of a number
 _DAY, _MONTH = r'(?:0?[1-9]|[12]\d|3[01])', r'(?:0?[1-9]|1[0-2])'
+DATE = re.compile(rf'(?<!\d)(?<!\d[./-])(?:\d{{4}}[./-]{_MONTH}[./-]{_DAY}|{_DAY}(?P<dot>[./-]) ?{_MONTH}(?P=dot) ?(?:19|20)?\d\d'
+                  rf'|{_MONTH}(?P<line>[/-]){_DAY}(?P=line)(?:19|20)?\d\d)(?![./-]?\d)')
 NUMBER = re.compile(
-    rf'(?P<date>(?<!\d)(?<!\d[./-])(?:\d{{4}}[./-]{_MONTH}[./-]{_DAY}|{_DAY}([./-]) ?{_MONTH}\2 ?(?:19|20)?\d\d'
-    rf'|{_MONTH}([/-]){_DAY}\3(?:19|20)?\d\d)(?![./-]?\d))'
+    rf'(?P<date>{DATE.pattern})'
     rf'|(?<![{LETTERS}\d_#@=&])(?<!\d[.,:/-])[+(＋]{{0,2}}\d(?:{_GAP}{{0,3}}\d){{5,}}(?: ?(?:ext\.? ?|x)\d{{1,5}})?(?![{LETTERS}\d_]|:\d)')
+# What may stand between two numbers, what parts them most first.
+BETWEEN = [re.compile(between) for between in (
+    rf'{_BLANK}?{DATE.pattern}{_BLANK}?', rf'{_BLANK}(?:/|{_DASH}){_BLANK}?|(?:/|{_DASH}){_BLANK}', rf'\.{_BLANK}', '/', rf'{_BLANK}(?=\()', _BLANK, _DASH)]
 NUMBER_ALONE = re.compile(r'\W*\d(?:\W{0,3}\d){5,}\W*')
 
 _PHONE_WORDS = re.compile(r'(?:\b(?:tele?(?:phone|fono?|fon)?|phone|mobile?|handy|cell(?:ulare)?|call|text|whatsapp|sms|numbers?|nummer|nr'
@@ -437,7 +457,7 @@ def number_kind(found, before, after):
     n, longest, parted = len(digits), max(map(len, groups)), len(groups) > 1
     if ACCOUNT.fullmatch(found) or _ACCOUNT_WORDS.search(before):
         return 'account'
-    if len(set(digits)) == 1 or digits in '01234567890123456789' or digits in '98765432109876543210':
+    if len(set(digits)) == 1 or digits in '01234567890123456789' or n < 10 and digits in '9876543210':
         return None                                     # 1111111, 123456789: nobody's
     if found.startswith(('+', '(+', '＋')) or re.match(r'00[1-9]', digits):
         return 'phone' if 7 <= n <= 17 and not (digits.endswith('000') and n < 10) else None
