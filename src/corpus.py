@@ -420,11 +420,13 @@ ADDRESS = regex.compile('|'.join((
 _BLANK, _DASH = r'[ \u00a0\u202f\u2009]', r'[\u2010\u2011\u2013\uff0d-]'
 _GAP = r'[ ()/.\u00a0\u202f\u2009\u2010\u2011\u2013\uff0d-]'           # what stands between the digits of a number
 _DAY, _MONTH = r'(?:0?[1-9]|[12]\d|3[01])', r'(?:0?[1-9]|1[0-2])'
+_WHOLE = rf'(?:[+＋]|0?0[1-9])(?:{_GAP}{{0,3}}\d){{8}}'                 # how a telephone number begins, and as long as one
 DATE = re.compile(rf'(?<!\d)(?<!\d[./-])(?:\d{{4}}[./-]{_MONTH}[./-]{_DAY}|{_DAY}(?P<dot>[./-]) ?{_MONTH}(?P=dot) ?(?:19|20)?\d\d'
                   rf'|{_MONTH}(?P<line>[/-]){_DAY}(?P=line)(?:19|20)?\d\d)(?![./-]?\d)')
 NUMBER = re.compile(
     rf'(?P<date>{DATE.pattern})'
-    rf'|(?<![{LETTERS}\d_#@=&])(?<!\d[.,:/-])[+(＋]{{0,2}}\d(?:{_GAP}{{0,3}}\d){{5,}}(?: ?(?:ext\.? ?|x)\d{{1,5}})?(?![{LETTERS}\d_]|:\d)')
+    rf'|(?:(?<![{LETTERS}\d_#@=&])|(?<=[#@=])(?<![{LETTERS}\d_/][#@])(?={_WHOLE})|(?<=@)(?<![{LETTERS}\d_]@)(?=\d{{10,15}}(?!\d)))'     # @491701234567
+    rf'(?<!\d[.,:/-])[+(＋]{{0,2}}\d(?:{_GAP}{{0,3}}\d){{5,}}(?: ?(?:ext\.? ?|x)\d{{1,5}})?(?![{LETTERS}\d_]|:\d)')
 # What may stand between two numbers, what parts them most first.
 BETWEEN = [re.compile(between) for between in (
     rf'{_BLANK}?{DATE.pattern}{_BLANK}?', rf'{_BLANK}(?:/|{_DASH}){_BLANK}?|(?:/|{_DASH}){_BLANK}', rf'\.{_BLANK}', '/', rf'{_BLANK}(?=\()', _BLANK, _DASH)]
@@ -459,6 +461,8 @@ def number_kind(found, before, after):
         return 'account'
     if len(set(digits)) == 1 or digits in '01234567890123456789' or n < 10 and digits in '9876543210':
         return None                                     # 1111111, 123456789: nobody's
+    if before.endswith('@'):                            # WhatsApp's mention of somebody
+        return 'phone'
     if found.startswith(('+', '(+', '＋')) or re.match(r'00[1-9]', digits):
         return 'phone' if 7 <= n <= 17 and not (digits.endswith('000') and n < 10) else None
     if (_MONEY_BEFORE.search(before) or _COUNTED.match(after)) and not digits.startswith('0'):
@@ -552,8 +556,10 @@ class Pseudonyms:
                 for name in [part] + (halves if regex.fullmatch(r'\p{Han}+|\p{Hangul}+', part) else []):
                     if len(name) > 1:
                         within.setdefault(name, new)
-            elif len(re.findall(r'\d', part)) >= 5:
+            elif len(digits := ''.join(re.findall(r'\d', part))) >= 5:
                 within[part] = new
+                if part.startswith('+'):                # WhatsApp writes @491701234567 for the person called +49 170 1234567
+                    within.update({digits: new, '+' + digits: new})
         self._within, self._inside = within, None
         if within:
             names = '|'.join(regex.escape(name) for name in sorted(within, key=lambda name: (-len(name), name)))

@@ -66,6 +66,12 @@ GO = """
     phone | {+49\u00a0170\u202f1234567}
     phone | {+44‑20‑7946‑0018}
     phone | ({0170 1234567})
+    phone | hi @{491701234567}, and you?
+    phone | @{491701235000} @{12025550142}
+    phone | @{+49 170 1234567}
+    phone | #{07700900123}
+    phone | number={07700900123}
+    phone | tel={+49 170 1234567}
     phone | {+91 98765 43210} / {9876543210}
     phone | {0176 1234567} - {0176 1234568}
     phone | {020 7946 0000} / {020 7946 0001}
@@ -170,7 +176,7 @@ STAY = """
     1500-2000 kcal | 12000-13500 steps | 10000-15000 | 1920x1080 | 3840 x 2160 | ISBN 978-3-16-148410-0
     5,000,000 people | 200-300 km | LH 1234 | 1000 2000 3000
     :) | :-) | ;) | ^_^ | <3 | 8) | :3 | xD | ¯\\_(ツ)_/¯ | 👍🏽 | 1️⃣ 2️⃣ 3️⃣ | 👨‍👩‍👧 | 🇩🇪 | (◕‿◕) | @_@ | o.O | -.- | T_T
-    @mara | @ home | 2@9.99 | 3 @ 4.50 | me@ | #1234567 | e.g. | i.e. | U.S.A. | node.js | README.md | main.py
+    @mara | @ home | 2@9.99 | 3 @ 4.50 | me@ | #1234567 | #123456789012 | #00112233 | #07700900a1 | #20240531 | page#07700900123 | id=4915123456789 | x=0.1234567891 | @2024 | @123456 | e.g. | i.e. | U.S.A. | node.js | README.md | main.py
     report.pdf | Dr.Who | ok...fine | hm.so | late.it was | home.me too | wait.in | no.at all | either/or | and/or
     10 minutes drive | 5 people on the road | 2 lane road | 20 minutes by road | I am 3 streets away | 1st place
     2 times a day way | the 3 of them close | 100 metres road | 4 big roads
@@ -269,6 +275,13 @@ def test_names_of_all_scripts(name, text, gone):
     for word in gone.split():
         assert word not in new(text).casefold() and word not in new.name(name).casefold(), new(text)
     assert new.name(name) != name
+
+
+def test_a_mention_of_a_number_is_of_the_person_it_stands_for():
+    new = pseudonyms('+49 170 1234567', 'Mara')
+    person = new.name('+49 170 1234567')
+    assert new('@491701234567 +491701234567, +49 170 1234567!') == f'@{person} {person}, {person}!'
+    assert new('@4917012345678 @49170123456 1491701234567') == '@4917012345678 @49170123456 1491701234567'
 
 
 def test_what_is_no_name_of_anybody_stays():
