@@ -72,6 +72,23 @@ def said(thread):
     ('2023/12/31 9:04 下午 - ', '2023-12-31 21:04:00'),
     ('٣١\u200f/١٢\u200f/٢٠٢٣، ٩:٠٤ م - ', '2023-12-31 21:04:00'),
     ('۲۰۲۳/۱۲/۳۱، ۲۱:۰۴ - ', '2023-12-31 21:04:00'),
+    ('2023/12/31،\u200f 21:04 - ', '2023-12-31 21:04:00'),
+    ('۱۴۰۲/۱۰/۱۰،\u200f ۲۱:۰۴ - ', '2023-12-31 21:04:00'),
+    ('[۱۴۰۲/۱۰/۱۰،\u200f ۲۱:۰۴:۱۰] ', '2023-12-31 21:04:10'),
+    ('31.12.23 г., 21:04 - ', '2023-12-31 21:04:00'),
+    ('31.12.23\u00a0г., 21:04\u00a0ч. - ', '2023-12-31 21:04:00'),
+    ('31.12.23, 21:04 ч. - ', '2023-12-31 21:04:00'),
+    ('[31.12.2023 г., 21:04:10 ч.] ', '2023-12-31 21:04:10'),
+    ('2023/12/31, 9:04 nm. - ', '2023-12-31 21:04:00'),
+    ('2023/12/31, 9:04 vm. - ', '2023-12-31 09:04:00'),
+    ('31/12/23, 9:04 म.उ. - ', '2023-12-31 21:04:00'),
+    ('31/12/23, 9:04 म.पू. - ', '2023-12-31 09:04:00'),
+    ('31/12/23, रात 9:04 बजे - ', '2023-12-31 21:04:00'),
+    ('31/12/23, 9:04 ਬਾ.ਦੁ. - ', '2023-12-31 21:04:00'),
+    ('31/12/23, 9:04 ಅಪರಾಹ್ನ - ', '2023-12-31 21:04:00'),
+    ('31/12/23, பிற்பகல் 9:04 - ', '2023-12-31 21:04:00'),
+    ('31.12.23, 9:04 e pasdites - ', '2023-12-31 21:04:00'),
+    ('31.12.23, 9:04 e paradites - ', '2023-12-31 09:04:00'),
     ('31.12.2023 klo 21.04 - ', '2023-12-31 21:04:00'),
     ('31/12/2023 à 21:04 - ', '2023-12-31 21:04:00'),
     ('31.12.23 21.04.10: ', '2023-12-31 21:04:10'),
@@ -122,6 +139,23 @@ def dates(*fields, header='{}, 10:00 - Mara: hi\n'):
 def test_the_order_of_dates_is_found(chat, written, read_as):
     thread, tally = chat(dates(*written))
     assert [when(turn)[:10] for turn in thread.turns] == read_as and not tally.notes
+
+
+@pytest.mark.parametrize('written, read_as', [                                                # new year's eves of leap years and others
+    (['1388/10/11', '1390/1/1', '1391/12/30'], ['2010-01-01', '2011-03-21', '2013-03-20']),
+    (['1392/1/1', '1399/12/30', '1400/1/1'], ['2013-03-21', '2021-03-20', '2021-03-21']),
+    (['1402/1/24', '1402/6/31', '1402/7/1', '1402/12/29'], ['2023-04-13', '2023-09-22', '2023-09-23', '2024-03-19']),
+    (['1403/1/1', '1403/12/30', '1404/1/1', '1408/12/30'], ['2024-03-20', '2025-03-20', '2025-03-21', '2030-03-20']),
+    (['24/1/1402', '25/1/1402'], ['2023-04-13', '2023-04-14']),
+])
+def test_persian_years(chat, written, read_as):
+    thread, tally = chat(dates(*written))
+    assert [when(turn)[:10] for turn in thread.turns] == read_as and not tally.notes
+
+
+@pytest.mark.parametrize('date', ['1402/7/31', '1402/12/30', '1402/13/1', '1402/0/1'])
+def test_dates_the_persian_calendar_lacks(chat, date):
+    assert [text for _, text in said(chat(dates('1402/1/1', date, '1402/2/1'))[0])] == [f'hi\n{date}, 10:00 - Mara: hi', 'hi']
 
 
 def test_undecided_dates_are_day_first_and_the_user_is_told(chat):
@@ -357,7 +391,7 @@ def test_long_runs_take_no_long_time(chat, body):
     ('WhatsApp-chat met Mara.txt', 'Mara'), ('WhatsApp-chatt med Mara.txt', 'Mara'), ('Чат WhatsApp с контактом Мара.txt', 'Мара'),
     ('Chat WhatsApp s uživatelem Mara.txt', 'Mara'),
     ('Mara ile WhatsApp Sohbeti.txt', 'Mara'), ('与Mara的 WhatsApp 聊天.txt', 'Mara'), ('Chat WhatsApp dengan Mara.txt', 'Mara'),
-    ('WhatsApp_Chat_with_Mara.txt', 'Mara'),
+    ('WhatsApp чат с Мара.txt', 'Мара'), ('WhatsApp_Chat_with_Mara.txt', 'Mara'),
     ('holiday.txt', ''),
 ])
 def test_titles(chat, name, title):

@@ -60,15 +60,18 @@ _M, _S = f'[{MARKS}]{{0,3}}', f'[{BLANKS}]'
 _WORD = r'[^\W\d_][^\d\[\]:\n–—-]{0,20}?'               # of one or two parts: p. m., a las
 HEADER = re.compile(
     rf'{_M}(\[)?{_M}'
-    rf'(\d{{1,4}}){_M}([./-]){_S}?{_M}(\d\d?){_M}\3{_S}?{_M}(\d{{1,4}})\.?(?:{_S}BE)?{_M}'    # 1/31/23  31.1.2023  2023. 1. 31.  1/31/2566 BE
-    rf'(?:[,،]{_S}*|{_S}+){_M}(?:({_WORD}){_S}*)?'                                              # , or blank; 下午 or klo
+    rf'(\d{{1,4}}){_M}([./-]){_S}?{_M}(\d\d?){_M}\3{_S}?{_M}(\d{{1,4}})\.?(?:{_S}(?:BE|г\.))?{_M}'    # 1/31/23  31.1.2023 г.  2023. 1. 31.  1/31/2566 BE
+    rf'(?:[,،]{_M}{_S}*|{_S}+){_M}(?:({_WORD}){_S}*)?'                                          # , or blank; 下午 or klo
     rf'(\d\d?)[:.](\d\d)(?:[:.](\d\d))?(?:{_S}*({_WORD}))?{_M}'                                 # 9:05  21.05.10  9:05 p. m.
     rf'(?(1)\]{_S}?|(?:{_S}+[-–—]|:)(?:{_S}|$))', re.M)
 
-_AM = 'am πμ ص قظ sa öö de प्रातः पूर्वाह्न 上午 午前 오전 早上 凌晨 清晨 vorm fm ap pg inthemorning'
-_PM = 'pm μμ م بظ ch ös du अपराह्न 下午 午後 오후 中午 晚上 傍晚 nachm em ip ptg intheafternoon intheevening'
+_AM = ('am πμ ص قظ غم sa öö de प्रातः पूर्वाह्न मपू পূৰ্বাহ্ন পূর্বাহ্ন ਪੂਦੁ ಪೂರ್ವಾಹ್ನ முற்பகல் පෙව 上午 午前 오전 早上 凌晨 清晨 vorm fm ap pg vm eparadites fh priešpiet '
+       'priekšpusdienā дп проб претпл преподне үө לפנה״צ לפנה"צ ก่อนเที่ยง ກ່ອນທ່ຽງ ጥዋት सुबह inthemorning')
+_PM = ('pm μμ م بظ غو ch ös du अपराह्न मउ অপৰাহ্ন অপরাহ্ন ਬਾਦੁ ಅಪರಾಹ್ನ பிற்பகல் පව 下午 午後 오후 中午 晚上 傍晚 nachm em ip ptg nm epasdites eh popiet '
+       'pēcpusdienā пп слоб попл поподне үх אחה״צ אחה"צ หลังเที่ยง ຫຼັງທ່ຽງ ከሰዓት दोपहर शाम intheafternoon intheevening')
 HALVES = {None: '', **dict.fromkeys(_AM.split(), 'am'), **dict.fromkeys(_PM.split(), 'pm'),
-          **dict.fromkeys('半夜 深夜 atnight'.split(), 'night'), **dict.fromkeys('klo kl um à às at alle alas'.split(), 'link')}   # klo 21.25
+          **dict.fromkeys('半夜 深夜 रात atnight'.split(), 'night'),
+          **dict.fromkeys('klo kl um à às at alle alas'.split(), 'link'), **dict.fromkeys('ч बजे'.split(), 'hour')}      # klo 21.25, 21:25 ч.
 
 
 def sniff(source):
@@ -156,9 +159,9 @@ def _clock(match):
     hour, minute, second = int(hour), int(minute), int(second or 0)
     if before or after:
         before, after = _half_of_day(before), _half_of_day(after)
-        if before is None or after is None or after == 'link':
+        if before in (None, 'hour') or after in (None, 'link'):
             return None
-        half = after or before
+        half = before if after in ('', 'hour') else after
         if half == 'night':                             # from 6 in the evening to 6 in the morning
             half = 'am' if hour % 12 < 6 else 'pm'
         if half in ('am', 'pm') and hour <= 12:
@@ -212,10 +215,24 @@ def _start(fields, order):
         year += 2000 if year < 50 else 2500             # 66 is 2566, Buddhist
     if year > 2400:
         year -= 543
+    if 1388 <= year < 1430:                             # Persian, since 2009; from 1430 on, the Islamic calendar's, which stay
+        return _persian(year, month, day)
     try:
         return (date(year, month, day).toordinal() - date(1970, 1, 1).toordinal()) * DAY
     except ValueError:
         return None
+
+
+def _persian(year, month, day):
+    """_start of a date of the Persian calendar: six months of 31 days, the others of 30, the last of 29 but in the 8 leap years of 33."""
+    def new_year(year):
+        cycles, rest = divmod(year - 979, 33)
+        return date(1600, 3, 20).toordinal() + 365 * (year - 979) + 8 * cycles + (rest + 3) // 4
+
+    found = new_year(year) + 31 * (month - 1) - max(0, month - 7) + day - 1
+    if not (1 <= month <= 12 and 1 <= day <= (31 if month < 7 else 30) and found < new_year(year + 1)):
+        return None
+    return (found - date(1970, 1, 1).toordinal()) * DAY
 
 
 def _around(days, style):

@@ -242,6 +242,6 @@ GROUP = re.compile(
     r'|csoport|ομάδα|קבוצה|مجموعة|گروه|گروپ|समूह|ग्रुप|গ্রুপ|กลุ่ม|\bnhóm\b|グループ|그룹|群[組组]', re.I)
 
 TITLE = re.compile(
-    r'(?:[^\W\d]+ (?:d[eo] )?)?WhatsApp(?:[- ](?:chatt?|Sohbeti|keskustelu|beszélgetés|Unterhaltung))?'
+    r'(?:[^\W\d]+ (?:d[eo] )?)?WhatsApp(?:[- ](?:chatt?|чат|Sohbeti|keskustelu|beszélgetés|Unterhaltung))?'
     r' (?:-|–|with|mit|con|avec|com|met|med|dengan|cu|amb|z użytkownikiem|z|s uživatelem|s používateľom|s|с контактом|с|з контактом|з|με|עם|مع) (.+)'
     r'|(.+?) ile WhatsApp (?:Sohbeti|Yazışması)|[与與] ?(.+?) ?的 ?WhatsApp.*', re.I)
