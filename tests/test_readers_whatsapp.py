@@ -193,6 +193,24 @@ def test_continuation_lines_blank_lines_and_joiners(chat):
     assert said(thread) == [('Mara', 'shopping:\n\n - milk\n31/12 is a holiday\n12:30 - Theo: not a header'), ('Theo', '👩‍🎤 e\u0301 ﬁ ')]
 
 
+@pytest.mark.parametrize('header, ends', [
+    ('12/03/23, 21:05 - ', ['12/03/23, 21:0', '12/03/23, 2', '12/03/23, 21:05', '12/03/23, 21:05 ', '13/04/23, 21:', '12/03/2', '12/03/23']),
+    ('[12.03.23, 21:05:10] ', ['[12.03.23, 21:0', '\u200e[12.03.23, 21:05:1', '[12.03.23, 21:05:10', '[14.03.23, 2']),
+    ('3/12/23, 9:05\u202fPM - ', ['3/12/23, 9:05\u202fP', '3/12/23, 10', '3/13/23, 10:05\u202fPM']),
+    ('2023. 3. 12. 오후 9:05 - ', ['2023. 3. 12. 오후 9', '2023. 3. 12. 오후 9:0', '2023. 3. 12. 오']),
+])
+def test_a_header_cut_off_at_the_end_is_nobodys(chat, header, ends):
+    for end in ends:
+        thread, tally = chat(f'{header}Mara: a\n{header}Theo: b\n{end}')
+        assert (said(thread), dict(tally.dropped), tally.records) == ([('Mara', 'a'), ('Theo', 'b')], {readers.UNREADABLE: 1}, 3), end
+
+
+@pytest.mark.parametrize('end', ['12/03/23, 21:0\n', '13/04/23', '12', '3/4', '12/03', '12/03/23 we meet', '12-03-23, 21:0', '21:0', '[12/03/23, 21:0', 'so: 12/03/23, 21:0'])
+def test_a_last_line_that_may_be_words_stays(chat, end):
+    thread, tally = chat(f'12/03/23, 21:05 - Mara: a\n12/03/23, 21:05 - Theo: b\n{end}')
+    assert said(thread) == [('Mara', 'a'), ('Theo', 'b\n' + end.rstrip('\n'))] and not tally.dropped
+
+
 def test_a_body_that_starts_with_a_date(chat):
     thread, _ = chat('30/12/20, 10:05 - Mara: 31/12/20, 20:00 - my place: bring wine\n30/12/20, 10:06 - Theo: 31/12/20, 20:00?\n31/12/20\n')
     assert said(thread) == [('Mara', '31/12/20, 20:00 - my place: bring wine'), ('Theo', '31/12/20, 20:00?\n31/12/20')]
@@ -252,8 +270,9 @@ def test_a_second_style_that_goes_on_to_the_end_is_the_files_own(chat):
 
 def test_dates_of_a_second_style_are_read_as_they_fit_the_first(chat):
     first = dates('30/11/2023', '01/12/2023', '02/12/2023')
-    assert [when(turn)[:10] for turn in chat(first + dates('12/3/23', '12/4/23', header='{}, 9:04 PM - Mara: hi\n'))[0].turns[3:]] == ['2023-12-03', '2023-12-04']
-    thread, tally = chat(first + dates('3/4/24', '4/5/24', header='{}, 9:04 PM - Mara: hi\n'))
+    second = '{}, 9:04 PM - Mara: hi\n'
+    assert [when(turn)[:10] for turn in chat(first + dates('12/3/23', '12/4/23', header=second))[0].turns[3:]] == ['2023-12-03', '2023-12-04']
+    thread, tally = chat(first + dates('3/4/24', '4/5/24', header=second))
     assert [when(turn)[:10] for turn in thread.turns[3:]] == ['2024-04-03', '2024-05-04'] and len(tally.notes) == 1
 
 

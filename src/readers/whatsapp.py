@@ -19,6 +19,7 @@ iPhone, `_chat.txt` in `WhatsApp Chat - Mara.zip` (<LRM> is U+200E, the left-to-
 How dates, names and WhatsApp's own words look is up to the phone's language; nothing says which. So evidence decides:
 
 - A line that starts with a date and time starts a message; any other line, a blank one too, belongs to the message before it.
+  Only what is left of a header at the end of a file that was cut off belongs to nothing.
 - Day and month: per style of header, the order that makes the fewest impossible dates, then the fewest before 2009 (when WhatsApp
   began), then the fewest steps back in time and the fewest dates that do not fit those of other styles around them; if that leaves
   a tie, day first, and the user is told.
@@ -149,8 +150,21 @@ def _messages(source):
                 lines.append(line)
             elif line.strip():
                 stray += 1
+    if len(lines) > 1 and not lines[-1].endswith('\n') and _cut(lines[-1], lines[0][:header[2]]):
+        lines.pop()
+        stray += 1
     end()
     return messages, list(days.values()), stray
+
+
+def _cut(line, header):
+    """Whether a line is the beginning of a header like this one, as far as the time at least: 12/03/2023, 21:0"""
+    whole = HEADER.match(header)
+    for rest in range(len(header)) if len(line) < len(header) + 3 else ():
+        match = HEADER.fullmatch(line + header[rest:])
+        if match and match.group(1, 3) == whole.group(1, 3) and _clock(match) is not None:
+            return match.start(7) < len(line) or header.startswith(line) and line.count(match[3]) > 1
+    return False
 
 
 def _clock(match):
