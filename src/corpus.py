@@ -383,7 +383,8 @@ CARD = re.compile(r'(?<![\d.,])(?:(?:\d{4}[ -]?){3}\d{4}(?:\d{3})?|3[47]\d\d[ -]
 # Words between a number and `street`, `road` that make it no address: 20 minutes by road
 _NO_STREET = ('of the in on at to from per and or a an by is are was were minute minutes min mins hour hours km miles meters metres people cars more times day days '
               'week weeks year years month months lane way side dead dirt busy long quiet whole other one two big bis ter').replace(' ', '|')
-_OF = r"(?:(?:de las?|de los|del|della|dei|delle|des?|da|dos?|du|di|las?|los|el|les?|l['’]|d['’]|dell['’]) ?)"
+_OF = (r"(?:(?:de las?|de los|del|dell[aeo]|dei|degli|des?|das?|dos?|du|di|all[aeo]|ai|agli|al|aux?|las?|los|el|les?|e|y"
+       r"|(?:l|d|dell|all)['’]) ?)")
 _HOUSE = r'\d{1,4} ?[a-zA-Z]?\b(?!:|[.,]\d| ?(?:km|Uhr|%|€))'          # a number that counts nothing
 _TOWN = r'(?:,? (?:[A-Z]{1,2}-)?\d{4,5} \p{Lu}[\p{L}-]+)?'
 ADDRESS = regex.compile('|'.join((
@@ -404,7 +405,8 @@ ADDRESS = regex.compile('|'.join((
     rf'(?<![\w.,:/-])\d{{1,4}},? (?:bis |ter )?(?:(?i:rue|boulevard|bd|impasse|chemin|quai)\.? {_OF}{{0,3}}[\p{{L}}\'’-]{{2,30}}'
     rf'|(?i:avenue|av\.|place|square|route|allée|cours) {_OF}{{0,3}}\p{{Lu}}[\p{{L}}\'’-]+)(?:[ -]{_OF}?\p{{Lu}}[\p{{L}}\'’-]*){{0,3}}{_TOWN}',
     # Calle Mayor 5, C/ Alcalá, 20, Via Garibaldi 12, Rua Augusta, 1500
-    r'(?<!\w)(?:C/|(?i:calle)|Avenida|Avda\.?|Av\.|Plaza|Paseo|Carrera|Via|Viale|Piazza|Corso|Vicolo|Largo|Rua|Travessa|Praça|Alameda) ?'
+    r'(?<!\w)(?:C/|(?i:calle)|Avenida|Avda\.?|Av\.|Plaza|Paseo|Carrera|Carrer|Via|Viale|Piazza|Corso|Vicolo|Largo'
+    r'|Rua|Travessa|Praça|Praceta|Alameda|Estrada|Calçada|Beco) ?'
     rf'{_OF}{{0,3}}\p{{Lu}}[\p{{L}}\'’.-]+(?: {_OF}?\p{{Lu}}[\p{{L}}\'’.-]*){{0,3}},? (?:n[.º°]{{1,2}} ?)?\d{{1,4}}\b(?![:.,]\d| ?(?:h|am|pm|km|Uhr|%|€))',
     # ul. Długa 3, ул. Ленина, 12; Atatürk Caddesi No: 5
     r'(?<!\w)(?i:ул\.|улица|проспект|пр-т|вул\.|вулиця|ulica|ul\.|al\.|aleja|os\.) ?\p{Lu}[\w-]+\.?(?: \p{Lu}[\w-]+){0,2},? '

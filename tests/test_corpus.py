@@ -151,6 +151,18 @@ GO = """
     address | {Via Garibaldi 12}
     address | {Piazza del Popolo 3}
     address | {Rua Augusta, 1500}
+    address | {Rua das Flores 12}
+    address | {Avenida das Américas, 500}
+    address | {Praceta das Rosas e Lírios 4}
+    address | {Estrada da Luz 50}
+    address | {Calle los Olivos 5}
+    address | {Calle Ramón y Cajal 3}
+    address | {Carrer de la Pau 12}
+    address | {Via degli Ulivi 12}
+    address | {Via dello Statuto 3}
+    address | {Via alla Porta 4}
+    address | {Via ai Monti 2}
+    address | {12 rue aux Ours}
     address | {ul. Długa 3}
     address | {ул. Ленина, 12}
     address | {Atatürk Caddesi No: 5}
@@ -181,6 +193,7 @@ STAY = """
     #123456789012 | #00112233 | #07700900a1 | #20240531 | page#07700900123 | id=4915123456789 | x=0.1234567891 | @2024 | @123456
     10 minutes drive | 5 people on the road | 2 lane road | 20 minutes by road | I am 3 streets away | 1st place
     2 times a day way | the 3 of them close | 100 metres road | 4 big roads
+    Via alle 10 | Rua das 10 às 12 | via per Milano 5 | Via al 5 | Largo e alto 5
     via Zoom at 10 | Via Skype um 10 Uhr | plaza at 10 | bring 5 beers | während 5 Tagen | unterwegs 3 Stunden
     Parkplatz 12 | im Januar 2024 | am Samstag 10 Uhr | Platz 3 | auf dem Weg 5 km
     Brigade 3 | il reste 3 places | 2 cours de maths | 12 rues | la calle tiene 5 casas | Mara Winter | ab 12
@@ -216,7 +229,7 @@ def test_what_goes_is_counted_and_what_stands_around_it_stays():
 
 
 @pytest.mark.parametrize('piece', ['7', 'a.', '@', '1 ', 'a@', 'a-', 'A.', '.', '1.', '1-', '(1', '+1', 'a@a.', 'AB12', '1 A ', 'Aa ', '市', '市1', '路1', 'https://', 'www.', 'der ',
-                                   '1 rue de ', '12 della', 'Via del ', '0170 ', '4111 1111 ', 'tel ', ') ', '\u0663', '١ ',
+                                   '1 rue de ', '12 della', 'Via del ', 'Rua das ', 'Via e ', '0170 ', '4111 1111 ', 'tel ', ') ', '\u0663', '١ ',
                                    '1 / ', '1/', '12.03. ', '1.1.2024 ', '1 (1', '0170 1234567 / '])
 def test_long_messages_take_no_longer_than_many_short_ones(piece):
     for text in (piece * (100_000 // len(piece)), piece * (100_000 // len(piece)) + 'x', 'http://' + piece * 50_000 + '!'):
