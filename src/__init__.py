@@ -1,7 +1,7 @@
 """GPT-2 that talks like your chats. Read in this order; each file imports only from those above it.
 
     console.py     one sentence for the user, exit codes, TensorFlow without its start-up chatter
-    files.py       whole files or none: temporary name, flush, rename
+    files.py       whole files or none: temporary name, flush, rename; one who writes at a time
     workers.py     the processes that train together: who they are, that all are there, and what becomes of one that dies
     fetch.py       a file from the network: resumed, checked, whole
     words.py       long texts -> token ids: all words cut at once, most of them known already

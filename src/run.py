@@ -61,6 +61,10 @@ class Run:
         if prefix and self.own and asked is None:       # what is still to be drawn, dropout above all, is drawn as it would have been
             self.seed = self._kept(prefix).get('seed', self.seed)
 
+        for flag, needs, there in (('--val_dataset', '--val_every', args.val_dataset and not args.val_every),
+                                   ('--max_turns', '--windows turns', args.max_turns and args.windows != 'turns')):
+            if there:
+                print(f'{flag} changes nothing without {needs}.')
         print('Loading dataset...')
         loaded = self._data(args.dataset)
         self.settings = self._settings(loaded, model_folder)

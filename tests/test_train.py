@@ -669,6 +669,12 @@ def test_what_cannot_be_is_told_before_the_first_step(here, tmp_path, flags, wor
     assert not (tmp_path / 'runs').exists()
 
 
+def test_flags_that_change_nothing_are_told(here, tmp_path, capsys):
+    here(talks(tmp_path), '--val_dataset', talks(tmp_path), '--max_turns', 2, '--stop_after', 2)
+    said = capsys.readouterr().out
+    assert '--val_dataset changes nothing without --val_every.\n' in said and '--max_turns changes nothing without --windows turns.\n' in said
+
+
 def test_new_tokens_must_be_learnt(here, tmp_path):
     for style in ('tokens', 's'):
         with pytest.raises(UsageError, match=f'the style "{style}" brings new tokens, .*leave out --only_train_transformer_layers'):
