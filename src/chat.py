@@ -53,7 +53,10 @@ class Reply:
         self._stops = style.stop_ids(enc)
         self._banned = re.compile(r'(?<!\w)(?:' + '|'.join(map(re.escape, banned)) + r')(?!\w)', re.I) if banned else None
         self._held = max((len(words.split()) for words in banned), default=0)                    # words at the end that may become a banned one
-        self._marks = [f'{name}{said}' for name in names if style.speakers is None for said in (':', ' said:')]
+        marks = [f'{name}{said}' for name in names if style.speakers is None for said in (':', ' said:')]
+        self._marks = re.compile('|'.join(map(re.escape, marks))) if marks else None
+        self._starts = {text[:n] for text in (*self._stop, *marks) for n in range(1, len(text))}              # of what must not be shown
+        self._longest = max(map(len, self._starts), default=0)
         self._objections = {}                           # position -> ids that must not come there
         self.text, self.over, self.reason, self.wrong = '', False, None, None
         self._begin([])
@@ -110,9 +113,8 @@ class Reply:
 
     def _settled(self, words):
         """The part of the words so far that can be shown: what comes next cannot change it, nor make it the start of something unwanted."""
-        for text in (*self._stop, *self._marks):
-            n = next(n for n in range(min(len(text) - 1, len(words)), -1, -1) if words.endswith(text[:n]))
-            words = words[:len(words) - n]
+        n = next((n for n in range(min(self._longest, len(words)), 0, -1) if words[-n:] in self._starts), 0)
+        words = words[:len(words) - n]
         for _ in range(self._held):
             words = re.sub(r'\s*\S*\Z', '', words)
         return UNSETTLED.sub('', words)
@@ -121,7 +123,7 @@ class Reply:
         """`wrong`, for the words so far. ended: by itself, not for its length; end: the stop id that ended it, or None."""
         if ended and not words:
             return next(((k, i) for k, i in enumerate(self.ids) if '\n' in self._body[:self._ends[k]]), (len(self.ids), end))
-        starts = [at for at in (words.find(mark) for mark in self._marks) if at >= 0]
+        starts = [found.start()] if self._marks and (found := self._marks.search(words)) else []
         if self._banned and (found := self._banned.search(words)) and (over or found.end() < len(words)):
             starts.append(found.start())
         if starts:
