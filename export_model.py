@@ -67,6 +67,8 @@ def export(place, out, merge=False, models_dir='models', *, peft=None, format=No
         return f'{format}, {lora.describe(kind) if kind else hparams.to_json()}, {precision} weights'
     base = checkpoint.hold_base(out, prefix, models_dir) if kind else None
     checkpoint.copy_vocabulary(folder, out)
+    if not kind and not peft and (known := adapters.scales_of(folder)):                  # the same weights, whose adapters need the same
+        formats.vocabulary.write_json(out, 'source.json', known)
     checkpoint.write_dialogue(out, checkpoint.read_dialogue(folder))
     checkpoint.save(out, hparams, params, base=base, keep=len(checkpoint.listed(out)) + 1)
     return f'LoRA adapters of {base.prefix}, {lora.describe(kind)}; --merge makes a plain model' if kind else f'a model of {hparams.to_json()}'

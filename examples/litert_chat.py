@@ -26,7 +26,7 @@ def read(run, ids):
     past[:, :, length:length + n], length = found['new'], length + n
     best = np.argsort(-found['logits'][0])[:chat['top_k'] or None]
     p = np.exp((found['logits'][0, best] - found['logits'][0, best[0]]) / temperature)
-    p *= np.cumsum(p) - p < chat['top_p'] * p.sum()
+    p *= np.cumsum(p) - p < chat.get('top_p', 1) * p.sum()
     return draw.choice(best, p=p / p.sum())
 
 

@@ -54,7 +54,7 @@ class Reply:
         self._banned = re.compile(r'(?<!\w)(?:' + '|'.join(map(re.escape, banned)) + r')(?!\w)', re.I) if banned else None
         self._held = max((len(words.split()) for words in banned), default=0)                    # words at the end that may become a banned one
         marks = [f'{name}{said}' for name in names if style.speakers is None for said in (':', ' said:')]
-        self._marks = re.compile('|'.join(map(re.escape, marks))) if marks else None
+        self._marks = re.compile(r'(?<!\w)(?:' + '|'.join(map(re.escape, marks)) + ')') if marks else None
         self._starts = {text[:n] for text in (*self._stop, *marks) for n in range(1, len(text))}              # of what must not be shown
         self._longest = max(map(len, self._starts), default=0)
         self._objections = {}                           # position -> ids that must not come there
@@ -412,7 +412,7 @@ class ChatSession:
 
     def names(self):
         """Whose marks no reply may hold: who is here, who spoke in what the model sees, and the first of those whom the training data knows."""
-        spoke = [turn.speaker for turn in self.turns[self.first:]]
+        spoke = [turn.speaker for turn in self.recalled + self.turns[self.first:]]
         return list(dict.fromkeys(filter(None, [self.me, self.answerer, *spoke, *self.people[:KNOWN]])))
 
     def _rows(self, n):

@@ -66,8 +66,14 @@ def free_at_once():
         ctypes.CDLL(None).mallopt(-3, 1 << 20)                                      # M_MMAP_THRESHOLD
 
 
+FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG         # of a disk
+
+
 def run(main):
     """Call main() and exit: 0, 1 (could not do it), 2 (asked wrongly), 130 (Ctrl-C); never a traceback for a user's mistake."""
+    if sys.stderr is None:                              # closed, as some who start programs do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = open(2, 'w', closefd=False)
     for stream in (sys.stdin, sys.stdout):              # text that a terminal or pipe cannot take is no reason to stop
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='replace')
@@ -79,6 +85,8 @@ def run(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            error.filename = 'the output'
         if error.filename is None:                      # not about the user's files: our bug
             raise
         status = fail(f'error: {describe(error)}', 1)
@@ -113,8 +121,8 @@ def describe(error):
 def read_line(prompt):
     """What the user types, or None at the end of input (on a line of its own, so that what follows starts cleanly)."""
     try:
-        return input(prompt)
-    except EOFError:
+        return input(prompt).removesuffix('\r')         # of a line that Windows has written, through a pipe
+    except (EOFError, RuntimeError):                    # RuntimeError: stdin is closed
         print()
         return None
 

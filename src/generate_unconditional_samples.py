@@ -29,7 +29,7 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
 
     Args:
         model_name: a model in models_dir, or the path of a model folder, run folder or checkpoint.
-        seed: a whole number; the same one gives the same texts. Default: another every time.
+        seed: a whole number; the same one, with the same batch_size, gives the same texts. Default: another every time.
         nsamples: texts to write; 0: go on until Ctrl-C.
         batch_size: texts made at a time (conversations are made one by one).
         length: tokens of a text. Default: what the model sees at once (n_ctx); beyond that the window slides. A conversation ends by itself, or with the turn that reaches so many.
@@ -57,13 +57,17 @@ def sample_model(model_name='124M', seed=None, nsamples=0, batch_size=1, length=
         raise UsageError(f'--format {format} is out of range: it takes {", ".join(FORMATS)}.')
     folder = files.folder_of(place)
     known = folders.read_dialogue(folder)
-    if known is None and (with_ is not None or topic is not None or format != 'txt'):
-        raise UsageError(f'{folder} is no model of conversations, which --with, --topic and --format need: train on conversations first.')
+    if with_ is not None or topic is not None or format != 'txt':
+        if known is None:
+            raise UsageError(f'{folder} is no model of conversations, which --with, --topic and --format need: train on conversations first.')
+        if plain:
+            raise UsageError('--plain writes text as it comes, without the conversations that --with, --topic and --format are for: leave out one or the other.')
     generator, _ = generators.open_generator(place, models_dir, precision, verbose)
     enc = encoder.get_encoder(folder)
     length = generator.hparams.n_ctx if length is None else length
     settings = Settings(temperature, top_k, top_p, min_p, typical_p, repetition_penalty, frequency_penalty, presence_penalty, no_repeat_ngram_size)
     check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings._asdict())
+    length, batch_size, nsamples = int(length), int(batch_size), int(nsamples)         # which may be written as 5.0 or 1e2
     seed = fresh_seed() if seed is None else seed
     if known and not plain:
         return write_conversations(generator, enc, known, with_, topic, format, nsamples, length, seed, settings._asdict())

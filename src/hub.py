@@ -272,7 +272,8 @@ def said(folder, which):
     for name in ('tokenizer_config.json', 'special_tokens_map.json'):
         if os.path.isfile(os.path.join(folder, name)):
             token = read_json(folder, name).get(which)
-            yield str(token.get('content') if isinstance(token, dict) else token)
+            if token:
+                yield str(token.get('content') if isinstance(token, dict) else token)
 
 
 def ends_said(folder, config, tokens):
@@ -380,7 +381,7 @@ def convert(folder, target, name):
     write_merges(os.path.join(target, 'vocab.bpe'), map(' '.join, merges))
     if 'dialogpt' in name.lower() or 'conversational' in str(config.get('task_specific_params')):         # as DialoGPT's config.json and its children's has
         folders.write_dialogue(target, {'style': 'dialogpt', 'speakers': []})
-    return ({'model_type': 'gpt_neo'} if config['model_type'] == 'gpt_neo' else {}) | ({'query_scales': scales} if {*scales} != {1} else {})
+    return {'model_type': config['model_type'], 'query_scales': scales}
 
 
 def check_room(hparams, folder):

@@ -25,7 +25,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
 
     Args:
         model_name: a model in models_dir, or the path of a model folder, run folder or checkpoint.
-        seed: a whole number; the same one gives the same texts. Default: another every time.
+        seed: a whole number; the same one, with the same batch_size, gives the same texts. Default: another every time.
         nsamples: continuations of each prompt; a multiple of batch_size.
         batch_size: continuations made at a time.
         length: tokens of a continuation. Default: half of what the model sees at once (n_ctx // 2); beyond that the window slides.
@@ -41,7 +41,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
         frequency_penalty: taken from a token's logit for each time it was made, -2 to 2; 0: off.
         presence_penalty: taken from a token's logit once it was made, -2 to 2; 0: off.
         no_repeat_ngram_size: no run of so many tokens comes twice; 0: off.
-        num_beams: above 1, find the likeliest continuation with so many beams (beam search) instead of drawing one.
+        num_beams: above 1, find the likeliest continuation with so many beams (beam search) instead of drawing one; prompt and it fit into n_ctx.
         precision: of the weights: int8, bfloat16, float32, or auto: int8 on a CPU, bfloat16 on a GPU that computes in it.
         verbose: show TensorFlow's own messages.
     """
@@ -53,6 +53,7 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
     length = n_ctx // 2 if length is None else length
     settings = Settings(temperature, top_k, top_p, min_p, typical_p, repetition_penalty, frequency_penalty, presence_penalty, no_repeat_ngram_size)
     check_settings(length=length, batch_size=batch_size, nsamples=nsamples, seed=seed, **settings._asdict())
+    length, batch_size, nsamples = int(length), int(batch_size), int(nsamples)         # which may be written as 5.0 or 1e2
     if num_beams != 1 and (not isinstance(num_beams, int) or num_beams < 1 or nsamples != 1):
         raise console.UsageError(f'--num_beams {num_beams} with --nsamples {nsamples}: it takes a whole number from 1 up, and above 1 makes one sample.')
     if nsamples % batch_size:

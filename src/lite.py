@@ -22,8 +22,10 @@ import json
 import math
 import mmap
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -38,6 +40,8 @@ from .settings import REMOVED, Settings
 FORMAT = 2                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
 ROWS = 128                                              # positions in one pass: more are hardly faster and take more memory
+ATTEMPTS = 5                                            # at a file that others make too
+END = b'GPT2LITE'                                       # the last bytes of a whole file
 REACH = 64                                              # positions by which attention of single rows looks further; behind so many, BLAS's kernels
                                                         # make the same sums whether zeros follow or not
 WASTE = 256                                             # positions read in vain that cost what looking once more would: rows look together up to that
@@ -88,14 +92,19 @@ class _Model:
         self.table.buffers.append(self.schema.BufferT())
         return len(self.arrays)
 
-    def save(self, path):
-        """The tables, then each array at a multiple of ALIGN. Where an array lies is in the tables; how long these are does not depend on it."""
+    def save(self, path, sealed=False):
+        """The tables, then each array at a multiple of ALIGN. Where an array lies is in the tables; how long these are does not depend on it. sealed: with
+        what _check_whole looks for behind it."""
         start = _aligned(len(self._tables(1 << 40)))
         with files.whole(path) as file:
-            file.write(self._tables(start))
+            tables = self._tables(start)
+            file.write(tables)
             for buffer, array in zip(self.table.buffers[1:], self.arrays):
                 file.seek(buffer.offset)
                 file.write(np.ascontiguousarray(array))
+            if sealed:
+                file.seek(0, os.SEEK_END)
+                file.write(struct.pack('<QI', len(tables), zlib.crc32(tables)) + END)
 
     def _tables(self, start):
         for buffer, array in zip(self.table.buffers[1:], self.arrays):
@@ -219,7 +228,7 @@ def write(path, hparams, get, *, precision='int8', of=''):
             about = {'format': FORMAT, 'of': of, 'precision': precision, 'hparams': asdict(hparams)}
             part.constant(np.frombuffer(json.dumps(about).encode(), np.uint8), 'about')
     _attention(_Part(model), hparams.n_head, hparams.n_embd // hparams.n_head)
-    model.save(path)
+    model.save(path, sealed=True)
 
 
 def _attention(part, n_head, features):
@@ -262,10 +271,11 @@ class Cache:
 class Engine:
     """A model ready to read and to go on. hparams: its sizes; precision and of: as they were written.
 
-    threads: by default all cores. Raises ValueError when there is no file, or one of another FORMAT.
+    threads: by default all cores. Raises ValueError when there is no file, a damaged one, or one of another FORMAT.
     """
 
     def __init__(self, path, threads=None):
+        _check_whole(path)
         with console.quietly(tell=False):               # LiteRT tells that it has made its delegate; what is wrong with a file, the ValueError says
             self._model = _library('_pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
                 path, 1, [], [], False, False, threads or os.cpu_count(), False)     # 1: LiteRT's own operators, by XNNPACK where it has them
@@ -408,6 +418,21 @@ class Engine:
         return {name: model.GetTensor(names[name], part) for name in ('x_out', 'qkv', 'y', 'logits') if name in names}
 
 
+def _check_whole(path):
+    """Raise ValueError for a file that is not there, cut off, or damaged in its tables, of which LiteRT believes everything."""
+    try:
+        with open(path, 'rb') as file:
+            file.seek(-20, os.SEEK_END)
+            length, crc = struct.unpack('<QI', file.read(12))
+            if file.read() != END or length > os.path.getsize(path):
+                raise ValueError(f'{path} is not whole')
+            file.seek(0)
+            if zlib.crc32(file.read(length)) != crc:
+                raise ValueError(f'{path} is damaged')
+    except OSError as error:
+        raise ValueError(f'{path}: {error.strerror}') from None
+
+
 def _let_go(first, last):
     """Take a mapped file out of memory from one array to another: what is read again comes from the file again."""
     if os.name == 'posix':
@@ -524,18 +549,21 @@ class Generator:
 def generator(prefix, models_dir='models', precision='int8'):
     """The Generator of a checkpoint on this CPU, from the file `<precision>.tflite` beside it, which is made of it if need be: by another
     process, so that this one does without TensorFlow. Raises OSError where that file cannot be written."""
-    path, of = os.path.join(os.path.dirname(prefix), precision + '.tflite'), files.sha256(prefix + '.index')
-    with contextlib.suppress(ValueError):
-        engine = Engine(path)
-        if (engine.of, engine.precision) == (of, precision):
-            return Generator(engine)
-    print(f'(making {path} of the weights: once, as long as they do not change)', file=sys.stderr)
+    folder = os.path.dirname(prefix)
+    path, sizes = os.path.join(folder, precision + '.tflite'), os.path.join(folder, 'hparams.json')
+    of = files.sha256(prefix + '.index', *([sizes] if os.path.isfile(sizes) else []))
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    made = subprocess.run([sys.executable, '-m', 'src.lite', *map(os.path.abspath, (prefix, models_dir, path)), precision, of],
-                          cwd=root, stderr=subprocess.PIPE, text=True, errors='replace')
-    if made.returncode:
-        raise OSError(made.stderr.strip().splitlines()[-1] if made.stderr.strip() else f'{path} could not be made')
-    return Generator(Engine(path))
+    for _ in range(ATTEMPTS):                           # another process may make the file of another checkpoint of the folder
+        with contextlib.suppress(ValueError):
+            engine = Engine(path)
+            if (engine.of, engine.precision) == (of, precision):
+                return Generator(engine)
+        print(f'(making {path} of the weights: once, as long as they do not change)', file=sys.stderr)
+        made = subprocess.run([sys.executable, '-m', 'src.lite', *map(os.path.abspath, (prefix, models_dir, path)), precision, of],
+                              cwd=root, stderr=subprocess.PIPE, text=True, errors='replace')
+        if made.returncode:
+            raise OSError(made.stderr.strip().splitlines()[-1] if made.stderr.strip() else f'{path} could not be made')
+    raise OSError(f'{path} is made anew by another program again and again')
 
 
 def main(prefix, models_dir, path, precision, of):

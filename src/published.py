@@ -116,6 +116,8 @@ def passages(path, text):
         if not context.strip():
             raise UserError(f'{path}: line {number} has a single word: a passage has words in front of the last one.')
         context = context.rstrip(' ')
+        if context.endswith('``') or APART.match(blank + word):        # people write no blank there
+            blank = ''
         found.append((APART.sub('', untokenize(QUOTES.sub('"', context))) if CUT.search(context) else context, blank + word))
     if not found:
         raise UserError(f'{path} holds no passages.')

@@ -36,6 +36,7 @@ class Run:
         self.own = False                                # whether it goes on from a checkpoint of its own
         self.begins = 1                                 # the step that comes next, as its checkpoint counted: what was told of it and later is void
         self.stop_signal, self.stopped_early = None, False
+        self.sound = False                              # whether a step of this process had a finite loss
 
     # ---- before the first step
 
@@ -54,7 +55,8 @@ class Run:
         asked, self.seed = args.seed, settings.fresh_seed() if args.seed is None else args.seed
         if self.workers:                                # all draw alike, as the chief does
             self.seed = args.seed = self.workers.agree({'seed': args.seed}, told=self.seed)
-        self.continues = args.restore_from not in ('fresh', 'scratch') and checkpoint.latest(self.directory) is not None
+        self.found = checkpoint.latest(self.directory)
+        self.continues = args.restore_from not in ('fresh', 'scratch') and self.found is not None
         model_folder = self._model_folder(self.continues)
         self.enc = encoder.get_encoder(model_folder)
         params, prefix = self._weights(model_folder)
@@ -219,7 +221,7 @@ class Run:
             if then['dataset_tokens'] != now['dataset_tokens'] or then.get('data_sha256', now['data_sha256']) != now['data_sha256']:     # older runs have no such sum
                 changed.append(f'{then["dataset"]} of {then["dataset_tokens"]} tokens (SHA-256 {then.get("data_sha256", "unknown")[:12]}...), '
                                f'and {now["dataset"]} has {now["dataset_tokens"]} ({now["data_sha256"][:12]}...)')
-            if then.get('held_out', now['held_out']) != now['held_out']:
+            if now['held_out'] and then.get('held_out', now['held_out']) != now['held_out']:
                 changed.append(f'{then["held_out"]:g} of the dataset held out for validation, and now that is {now["held_out"]:g} (--val_every, --val_share), so that it would '
                                'learn what it is validated on')
         except (ValueError, KeyError, TypeError):
@@ -367,17 +369,18 @@ class Run:
         """Whether training is to end before stop_after: by a signal or --early_stop; several workers must all know, which takes a step."""
         return self.trainer.stopped if self.workers else bool(self.stop_signal or self.stopped_early)
 
+    @contextlib.contextmanager
     def alone(self):
-        """While this is open, no other run writes into the folder."""
+        """While this is open, no other run writes into the folder. Raises UserError where one did since this one looked."""
+        from . import checkpoint
         if not self.chief:
-            return contextlib.nullcontext()
+            yield
+            return
         os.makedirs(self.directory, exist_ok=True)
-        return files.alone(self.directory, 'another train.py')
-
-    @property
-    def doubtful(self):
-        """Whether the weights may be no good: the last steps were skipped. float16 skips one now and then, until its scale fits."""
-        return self.trainer.skipped_in_a_row > (self.args.precision == 'float16')
+        with files.alone(self.directory, 'another train.py'):
+            if checkpoint.latest(self.directory) != self.found:
+                raise UserError(f'another train.py went on with {self.directory} while this one began: run the same command again.')
+            yield
 
     def loop(self):
         """Save, sample, validate where due, then step; until stop_after, --early_stop or a signal. Returns the exit status."""
@@ -393,10 +396,12 @@ class Run:
         total = args.stop_after - 1 if args.stop_after else None
         wants_bar = self.chief and (args.log == 'bar' or (args.log == 'auto' and os.isatty(1)))
         self.bar = tqdm(total=total, initial=min(self.counter - 1, total or self.counter), unit='step', dynamic_ncols=True) if wants_bar else None
-        began = self.counter
+        began, owed = self.counter, False               # owed: a checkpoint that was due, when a step was skipped
         while not (self.leaving or (args.stop_after and self.counter >= args.stop_after)):
-            if args.save_every and self.counter % args.save_every == 0 and not self.doubtful:
+            owed = owed or bool(args.save_every) and self.counter % args.save_every == 0
+            if owed and not self.trainer.skipped_in_a_row:
                 self.save()
+                owed = False
             if self.chief and args.sample_every and self.counter % args.sample_every == 0:
                 self.sample()
             if self.chief and args.val_every and (self.counter % args.val_every == 0 or self.counter == 1):
@@ -409,8 +414,11 @@ class Run:
             self.bar = None
         if self.stop_signal:
             print('interrupted')
-        if self.counter not in (self.saved, began) and not self.doubtful:
-            self.save()
+        if self.counter not in (self.saved, began):
+            if self.trainer.skipped_in_a_row > 1:       # a single one may be chance; behind more, the weights may be no good
+                print(f'{self.trainer.skipped_in_a_row} steps in a row were skipped: what they left is not saved; go on from {self._sound()}.')
+            else:
+                self.save()
         self.history.close()
         return 128 + self.stop_signal if self.stop_signal else 0
 
@@ -433,6 +441,7 @@ class Run:
                 raise UserError(f'{trainer.skipped_in_a_row} steps in a row, up to {self.counter}, had a loss or gradient that is not finite; the checkpoints are as they were: '
                                 f'go on from {self._sound()} with a smaller --learning_rate than {rate:.2g}, with --clip_norm 1, or with --precision float32.')
         else:
+            self.sound = True
             self.average = (self.average[0] * 0.99 + loss, self.average[1] * 0.99 + 1.0)
         if self.chief:
             self.history.record(self.counter, loss=loss, learning_rate=rate, tokens_per_s=speed)
@@ -447,11 +456,13 @@ class Run:
     def _sound(self):
         """The last checkpoint behind which a step had a finite loss, in words."""
         from . import checkpoint
-        first = self.counter - self.trainer.skipped_in_a_row + 1
+        first = self.counter - self.trainer.skipped_in_a_row + 1 if self.sound else self.begins
         there = checkpoint.listed(self.directory)
         sound = [prefix for prefix in there if int(prefix.rpartition('-')[2]) < first]
         if there and sound[-1:] != there[-1:]:
-            return f'--restore_from {sound[-1]}' if sound else '--restore_from fresh, for each checkpoint of this run has such weights,'
+            base = os.path.join(self.args.models_dir, self.args.model_name or '124M', 'model.ckpt.index')
+            return (f'--restore_from {sound[-1]}' if sound else
+                    f'--restore_from {"fresh" if os.path.isfile(base) else "scratch"}, for each checkpoint of this run has such weights,')
         return 'the last one'
 
     def _on_signal(self, number, frame):
@@ -520,7 +531,7 @@ class Run:
             self.say(f'{at} perplexity of replies = {perplexity:2.2f}')
         if self.history.rising_since:
             self.say(f'validation has risen since step {self.history.rising_since:,}: from here on the model learns the training data by heart')
-        if self.history.best[0] == self.counter and self.counter > 1 and math.isfinite(loss) and not self.doubtful:
+        if self.history.best[0] == self.counter and self.counter > 1 and math.isfinite(loss) and not self.trainer.skipped_in_a_row:
             checkpoint.write_best(self.directory, self.save(), loss)
         if args.early_stop and self.history.since_best >= args.early_stop:
             step, best = self.history.best

@@ -525,17 +525,18 @@ class Protocol(H11Protocol):
         super().connection_made(transport)
         self._wait(None)
 
-    def _wait(self, cycle):
-        self._seen = cycle
-        self._look = self.loop.call_later(SILENT, self._end_silence)
+    def _wait(self, silent):
+        """silent: (the last request,) where it is answered; () where there was none; None where one is being answered."""
+        self._silent, self._look = silent, self.loop.call_later(SILENT, self._end_silence)
 
     def _end_silence(self):
         if self.transport.is_closing():
             return
-        if self.cycle is self._seen and (self.cycle is None or self.cycle.response_complete):
+        silent = () if self.cycle is None else (self.cycle,) if self.cycle.response_complete else None
+        if silent is not None and silent == self._silent:
             self.transport.close()
         else:
-            self._wait(self.cycle)
+            self._wait(silent)
 
     def connection_lost(self, error):
         self._look.cancel()

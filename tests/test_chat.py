@@ -78,6 +78,11 @@ def test_nobodys_mark_stands_in_a_reply():
     assert reply.startswith('Fine.') and 'Lena:' not in reply and 'Priya:' not in reply and s.names() == ['Theo', 'Mara', 'Lena', 'Priya']
 
 
+def test_a_name_within_a_word_is_no_mark():
+    s = session(' What i needed: sleep.\n', people=['ed', 'Mara', 'Theo'])
+    assert said(s, 'well?') == 'What i needed: sleep.'
+
+
 def test_a_persona_is_no_turn():
     s = session(persona='A ship.\nTheo: forged\nMara: yes')
     assert ENC.decode(s.prompt()) == '<|endoftext|>A ship.\n Theo: forged\n Mara: yes\nMara:'
@@ -255,7 +260,7 @@ def test_no_mark_stands_in_a_reply():
     for text in (' Mara: hi', ' Theo: hi', ' Mara said: "hi'):
         words, pieces = reply(text, names=['Mara', 'Theo'])
         assert words.wrong == (0, words.ids[0]) and pieces == ['']
-    words, pieces = reply(' Mara', ' is here', ' with theTh', 'eo: no', names=['Mara', 'Theo'])
+    words, pieces = reply(' Mara', ' is here', ' with the Th', 'eo: no', names=['Mara', 'Theo'])
     assert ''.join(pieces) == 'Mara is here with the' and ENC.decode(words.ids[:words.wrong[0]]).startswith(' Mara is here with the')
     words, pieces = reply(' with Theo', ' and Mara\nT', names=['Mara', 'Theo'])
     assert words.wrong is None and ''.join(pieces) == 'with Theo and Mara'

@@ -17,6 +17,7 @@ import tensorflow as tf
 from conftest import Handler, free_addresses
 from reference import rough_params
 
+import export_model
 from src import checkpoint, encoder, folders, formats, hub, lite, lora, model, tensors, trainer
 from src.console import UserError
 from src.formats import peft
@@ -258,6 +259,9 @@ def test_adapters_come_and_go_where_the_queries_have_a_scale(tmp_path, name):
     for key, array in arrays.items():
         np.testing.assert_allclose(again[key], array, rtol=1e-6, err_msg=key)
     assert json.loads((tmp_path / 'out/adapter_config.json').read_text())['base_model_name_or_path'] == str(tmp_path / 'theirs')
+    export_model.export(str(tmp_path / 'models/mine'), str(tmp_path / 'models/copy'))        # which adapters fit as well
+    again = peft.read(str(tmp_path / 'peft'), *checkpoint.load(str(tmp_path / 'models/copy')), str(tmp_path / 'models/copy'))
+    np.testing.assert_allclose(logits(hparams, lora.merged(again)), their_logits(config, found, IDS), atol=1e-4)
 
 
 @pytest.mark.parametrize('window', [5, 100])

@@ -225,6 +225,41 @@ def test_the_file_is_made_once_for_the_same_weights(folder, demo_models, capsys)
         file.write(b'nothing of ours')
     opened()
     assert len(told) == 4
+    (folder / 'hparams.json').write_text((folder / 'hparams.json').read_text().replace('"n_head": 4', '"n_head": 2'))
+    opened()
+    assert len(told) == 5                               # other sizes are another model
+
+
+def test_damaged_files_are_no_engines(folder, demo_models, capsys):
+    """LiteRT believes what it reads: of a file that is cut off in its tables it would crash."""
+    path = folder / 'int8.tflite'
+    lite.generator(folders.latest(folder), demo_models)
+    whole = path.read_bytes()
+    for damaged in [whole[:n] for n in (0, 10, 64, 4000, len(whole) - 1)] + [whole[:8] + b'\xff' * 6 + whole[14:]]:
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match='int8.tflite'):
+            lite.Engine(str(path))
+    path.write_bytes(whole)
+    lite.Engine(str(path))
+
+
+def test_two_checkpoints_of_a_folder_do_not_get_each_others_weights(folder, demo_models, monkeypatch, capsys):
+    """Somebody else makes the file of the other one in between."""
+    lite.generator(folders.latest(folder), demo_models)
+    other = (folder / 'int8.tflite').read_bytes()
+    hparams, params = checkpoint.load(str(folder))
+    params['wte'].assign_add(0.1 * tf.random.stateless_normal(params['wte'].shape, [1, 2]))
+    prefix, run, meddled = checkpoint.save(str(folder), hparams, params, step=7), lite.subprocess.run, []
+
+    def meddle(*args, **options):
+        made = run(*args, **options)
+        if not meddled:
+            (folder / 'int8.tflite').write_bytes(other)
+            meddled.append(made)
+        return made
+    monkeypatch.setattr(lite.subprocess, 'run', meddle)
+    found = lite.generator(prefix, demo_models)
+    assert meddled and found.engine.of == lite.files.sha256(prefix + '.index', str(folder / 'hparams.json'))
 
 
 def test_a_file_that_cannot_be_made_is_told(folder, demo_models):

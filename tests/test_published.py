@@ -54,6 +54,7 @@ def test_passages(tmp_path):
     assert published.passages('l.jsonl', text) == [('her face to her', ' side.'), ('the bus was late', ' again'), ('a', ' été')]
     text = "`` is n't it late ? '' she asked , and we 'd go , said jim\nAs it is, \"isn't it?\" she asked"
     assert published.passages('l.txt', text) == [('"isn\'t it late?" she asked, and we\'d go, said', ' jim'), ('As it is, "isn\'t it?" she', ' asked')]
+    assert published.passages('l.txt', "she cried , `` yes\nwe do n't") == [('she cried, "', 'yes'), ('we do', "n't")]
     for text, words in (('a b\n{"txt": 1}', 'line 2 is no passage'), ('{"text": ["a b"]}', 'line 1 is no passage'), ('{"text": "a', 'line 1 is no passage'),
                         ('alone', 'line 1 has a single word'), (' \n', 'holds no passages')):
         with pytest.raises(UserError, match=words):

@@ -189,3 +189,12 @@ def test_among_seats(capsys):
     assert conversations(capsys, *script, style='tokens', speakers=('<sp2>', '<sp1>')) == HEADER.format(1) + '\n<sp2>: hi\n<sp1>: ho\n'
     with pytest.raises(UsageError, match='--with Theo: .*; there are <sp1>, <sp2>'):
         conversations(capsys, style='tokens', with_='Theo')
+
+
+def test_whole_numbers_however_they_are_written(tiny):
+    done = run_script(UNCONDITIONAL, '--model_name', 'tiny', '--models_dir', tiny[3], '--nsamples', '1.0', '--length', '1e1', '--batch_size', '2.0', '--seed', '1')
+    assert done.returncode == 0 and '= SAMPLE 1 =' in done.stdout, done.stderr
+
+
+def test_plain_text_has_no_conversations(tiny):
+    assert fails_clearly(run_script(UNCONDITIONAL, '--model_name', 'tiny', '--models_dir', tiny[3], '--plain', '--format', 'json'), 2, '--format')

@@ -621,7 +621,37 @@ def test_no_weights_are_kept_behind_which_nothing_is_finite(here, tmp_path):
     with pytest.raises(UserError, match='go on from --restore_from .*model-4 with'):
         here(path, '--learning_rate', '1e38', '--stop_after', 40, '--save_every', 1)
     assert [int(prefix.rpartition('-')[2]) for prefix in checkpoint.listed(str(run))] == [3, 4, 5]
+    with pytest.raises(UserError, match='go on from --restore_from .*model-4 with'):      # of what it began with nothing is known but that no step was finite
+        here(path, '--stop_after', 40)
     here(path, '--stop_after', 7, '--restore_from', run / 'model-4')
+
+
+def test_a_step_that_is_skipped_by_chance_costs_no_checkpoint(here, tmp_path, monkeypatch):
+    update, run = trainer.Trainer.step, tmp_path / 'runs' / 'run1'
+
+    def skipping(self, batches, stop=False):
+        loss = update(self, batches, stop)
+        self.skipped_in_a_row = int(self.positions_seen in (3, 6)) if hasattr(self, 'positions_seen') else 0
+        self.positions_seen = getattr(self, 'positions_seen', 0) + 1
+        return loss
+    monkeypatch.setattr(trainer.Trainer, 'step', skipping)
+    here(talks(tmp_path), '--stop_after', 8, '--save_every', 5)
+    assert [int(prefix.rpartition('-')[2]) for prefix in checkpoint.listed(str(run))] == [6, 8]      # the one of step 5 is made up for
+
+
+def test_a_run_that_went_on_meanwhile_is_not_overwritten(here, tmp_path, monkeypatch):
+    path, run = talks(tmp_path), tmp_path / 'runs' / 'run1'
+    here(path, '--stop_after', 3)
+    describe = script.Run.describe
+
+    def while_somebody_else_goes_on(self):
+        describe(self)
+        monkeypatch.setattr(script.Run, 'describe', describe)
+        here(path, '--stop_after', 5)
+    monkeypatch.setattr(script.Run, 'describe', while_somebody_else_goes_on)
+    with pytest.raises(UserError, match='another train.py went on with .*run1 while this one began'):
+        here(path, '--stop_after', 9)
+    assert checkpoint.latest(str(run)).endswith('model-5')
 
 
 def test_a_run_is_one_process_alone(here, tmp_path):
@@ -648,6 +678,7 @@ def test_what_was_held_out_stays_so(here, tmp_path):
     here(talks(tmp_path), '--stop_after', 3)
     with pytest.raises(UsageError, match='was trained with 0 of the dataset held out .* now that is 0.05'):
         here(talks(tmp_path), '--stop_after', 6, '--val_every', 2, '--val_batch_count', 1)
+    here(talks(tmp_path), '--stop_after', 6, '--val_every', 2, '--val_batch_count', 1, '--val_dataset', VALIDATION)
     here(talks(tmp_path), '--stop_after', 6, '--val_every', 2, '--val_batch_count', 1, '--allow_change')
 
 

@@ -41,7 +41,7 @@ def write(out, source, precision, base):
         raise UserError(f'the run learnt {source.hparams.n_vocab - base.n_vocab} tokens beside its adapters, with all of the embedding matrix, which PEFT would not '
                         'tie to the logits: --format hf writes base and adapters as one model.')
     folder = os.path.dirname(os.path.abspath(base.prefix))
-    about, name, usual, targets = hub.source_of(folder), os.path.basename(folder), [*kinds.values()][0], lora.settings(source.params)['targets']
+    about, name, usual, targets = _told(folder), os.path.basename(folder), [*kinds.values()][0], lora.settings(source.params)['targets']
     if source.hparams.windows or about.get('model_type') == 'gpt_neo':
         raise UserError('--format peft cannot hold adapters of a GPT-Neo, whose queries, keys and values are matrices of their own there: --format hf writes '
                         'base and adapters as one model.')
@@ -60,7 +60,7 @@ def write(out, source, precision, base):
 def read(folder, hparams, params, base):
     """The params with the adapters of a PEFT folder; the weights are shared. base: the model's own folder. Raises UserError, with the name, for what is no
     LoRA of such a model."""
-    about, base, new = _config(folder), hub.source_of(base), {}
+    about, base, new = _config(folder), _told(base), {}
     for key, array in tensors.read(_weights(folder)).items():
         found = KEY.fullmatch(key)
         if not found:
@@ -78,6 +78,20 @@ def read(folder, hparams, params, base):
         raise UserError(f'{folder} does not fit hparams {hparams.to_json()}. {"; ".join(wrong[:4]) or "It holds no adapters"}. Give the --model_name it was made from, '
                         f'{about.get("base_model_name_or_path") or "as its author knows it"}.')
     return nested(flat(params) | {name: lora.adapter(name, array) for name, array in new.items()})
+
+
+def scales_of(folder):
+    """What of a model folder's source.json its adapters need to know."""
+    return {key: value for key, value in hub.source_of(folder).items() if key in ('model_type', 'query_scales')}
+
+
+def _told(folder):
+    """What source.json says of a model folder. Tells where it is from before the scales were noted."""
+    about = hub.source_of(folder)
+    if 'from' in about and 'query_scales' not in about:
+        print(f'({folder} was made before source.json noted how queries are scaled: if its config.json has scale_attn_by_inverse_layer_idx or scale_attn_weights, '
+              'download it anew for its adapters to be right)')
+    return about
 
 
 def _scaled(name, array, base, power):
