@@ -8,35 +8,29 @@ from tokenizers import Tokenizer
 
 folder, draw = sys.argv[1], np.random.default_rng()
 tokenizer, chat = Tokenizer.from_file(folder + '/tokenizer.json'), json.load(open(folder + '/chat.json', encoding='utf-8'))
+temperature = max(1e-6, float(sys.argv[2]) if len(sys.argv) > 2 else chat['temperature'])
 model = Interpreter(folder + '/model.tflite', num_threads=4)
-prefill, decode = model.get_signature_runner('prefill'), model.get_signature_runner('decode')
 past = np.zeros(chat['past'], np.float32)               # [2 * n_layer, n_head, n_ctx, features], of which `length` positions are filled
 length, speaker, text = 0, -1, chat['begin']
-temperature = max(1e-6, float(sys.argv[2]) if len(sys.argv) > 2 else chat['temperature'])
 
 
-def read(run, ids):
-    """Put ids [n] behind the past -> the id that follows."""
+def read(name, ids):                                    # puts ids [n] behind the past, by the function prefill or decode -> the id that follows
     global length, speaker
     types = [speaker := i if i in chat['types'] else speaker for i in ids]              # of a model with token types: who speaks at each
     n, shown = len(ids), min(-(-(length + 1) // 64) * 64, past.shape[2])           # so many positions of the past are handed over: what is filled, rounded up
     hidden = np.concatenate([np.tile(np.arange(shown) >= length, [n, 1]), np.triu(np.ones([n, n], bool), 1)], axis=1)
-    found = run(ids=np.int32(ids), positions=np.arange(length, length + n, dtype=np.int32), past=past[:, :, :shown],
-                mask=np.float32(hidden) * np.float32(-1e9), **({'types': np.int32(types)} if chat['types'] else {}))
+    found = model.get_signature_runner(name)(ids=np.int32(ids), positions=np.arange(length, length + n, dtype=np.int32), past=past[:, :, :shown],
+                                             mask=np.float32(-1e9) * hidden.astype(np.float32), **({'types': np.int32(types)} if chat['types'] else {}))
     past[:, :, length:length + n], length = found['new'], length + n
     best = np.argsort(-found['logits'][0])[:chat['top_k'] or None]
     p = np.exp((found['logits'][0, best] - found['logits'][0, best[0]]) / temperature)
-    p *= np.cumsum(p) - p < chat.get('top_p', 1) * p.sum()
-    return draw.choice(best, p=p / p.sum())
+    return int(draw.choice(best, p=(p := p * (np.cumsum(p) - p < chat.get('top_p', 1) * p.sum())) / p.sum()))
 
 
 for line in sys.stdin:
-    ids, made = tokenizer.encode(text + chat['user'] + line.strip() + chat['closing'] + chat['prompt']).ids, []
-    if length + len(ids) + chat['length'] > past.shape[2]:
-        length, speaker = 0, -1                                         # the context is full: it forgets
-    new = read(prefill, ids[-(past.shape[2] - chat['length']):])
-    while new not in chat['stops'] and len(made) < chat['length']:
-        made.append(int(new))
-        new = read(decode, [new])
-    print(tokenizer.decode(made).strip(), flush=True)
-    text = chat['next']
+    ids = tokenizer.encode(text + chat['user'] + line.strip() + chat['closing'] + chat['prompt']).ids
+    length, speaker = (length, speaker) if length + len(ids) + chat['length'] <= past.shape[2] else (0, -1)            # the context is full: it forgets
+    made, text = [read('prefill', ids[chat['length'] - past.shape[2]:])], chat['next']
+    while made[-1] not in chat['stops'] and len(made) <= chat['length']:
+        made.append(read('decode', made[-1:]))
+    print(tokenizer.decode(made[:-1]).strip(), flush=True)

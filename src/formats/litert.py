@@ -5,7 +5,7 @@
 One function under two names, prefill (any n) and decode (n = 1), of builtin operators only. The caller keeps the cache: past holds keys and values of
 earlier positions, as many as he likes, those of layer i at 2 i and 2 i + 1; new are those of ids, to be put behind them. mask is added to the products of
 queries and keys: 0 where a position may look, -1e9 where not: at what of past is not filled, and at later ones of ids. logits are of what follows
-the last id. So a token copies what was said, not room for all that could be. examples/litert_chat.py chats with it in forty lines.
+the last id. So a token copies what was said, not room for all that could be. examples/litert_chat.py chats with it in thirty lines.
 
 int8: matrices, with one scale per output (lite.quantized); float32: all as it is. A model with token types (hparams.type_tokens) also takes types [n], of ids; -1: none.
 """
