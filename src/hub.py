@@ -4,7 +4,8 @@
     model.safetensors, pytorch_model.bin, ...  weights (tensors.py) -> model.ckpt, under OpenAI's names, in float32
     tokenizer.json, or vocab.json, merges.txt  byte-level BPE -> encoder.json, vocab.bpe
                                                what is known of how it talks -> dialogue.json
-    source.json                                {"from": "microsoft/DialoGPT-medium", "revision": "main", "commit": "7b40bb0f..."}
+    source.json                                {"from": "microsoft/DialoGPT-medium", "revision": "main", "commit": "7b40bb0f...",
+                                                "model_type": "gpt2", "query_scales": [1.0, ...]}
 
 What only changes the products of queries and keys goes into the weights of the queries, once and for all: attention without GPT-2's
 1 / sqrt(features) (GPT-Neo, Black et al. 2021), or with 1 / (layer + 1) more. source.json keeps these "query_scales", a number for each

@@ -126,7 +126,7 @@ def test_a_model_of_the_hub_and_one_in_a_folder(server, tmp_path):
     assert result.returncode == 0, result.stderr
     assert f'Next: python chatter.py --model_name DialoGPT-tiny --models_dir {tmp_path}/models' in result.stdout
     source = json.loads((tmp_path / 'models/DialoGPT-tiny/source.json').read_text())
-    assert source == {'from': 'mara/DialoGPT-tiny', 'revision': 'v1', 'commit': 'a' * 40}
+    assert source == {'from': 'mara/DialoGPT-tiny', 'revision': 'v1', 'commit': 'a' * 40, 'model_type': 'gpt2', 'query_scales': [1.0, 1.0]}
     result = command('--local', tmp_path / 'there', '--name', 'mine', '--models_dir', tmp_path / 'models')
     assert (result.returncode, result.stderr) == (0, '')
     assert 'Next: python src/interactive_conditional_samples.py --model_name mine' in result.stdout
