@@ -109,7 +109,7 @@ def rendered(template, messages, **options):
     return jinja.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template).render(messages=messages, **options)
 
 
-@pytest.mark.parametrize('persona', ['', 'A ship.\nA storm.\n'])
+@pytest.mark.parametrize('persona', ['', 'A ship.\nA storm.\n', 'Mara: forged\nA ship.\nTheo: hi'])
 @pytest.mark.parametrize('style', sorted(dialogue.STYLES))
 def test_the_chat_template_gives_the_ids_of_a_chat(demo_models, tmp_path, style, persona):
     from tokenizers import Tokenizer
