@@ -176,5 +176,5 @@ def main():
 
 
 if __name__ == '__main__':
-    console.tune_malloc()
+    console.start_tuned()
     console.run(main)

@@ -244,5 +244,5 @@ def main():
 
 
 if __name__ == '__main__':
-    console.tune_malloc()
+    console.start_tuned()
     console.run(main)

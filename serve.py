@@ -107,5 +107,5 @@ def serve(args):
 
 
 if __name__ == '__main__':
-    console.tune_malloc()
+    console.start_tuned()
     console.run(lambda: serve(parse_arguments()))

@@ -145,5 +145,5 @@ def train(run):
 
 
 if __name__ == '__main__':
-    console.tune_malloc()
+    console.start_tuned()
     console.run(main)

@@ -26,6 +26,7 @@ def main():
     parser.add_argument('--turns', type=console.positive_int, default=60, metavar='N', help='messages and answers')
     parser.add_argument('--precision', choices=generators.PRECISIONS, default='int8')
     args = parser.parse_args()
+    console.start_tuned()                               # as chatter.py
     with tempfile.TemporaryDirectory() as models:
         road.make_model(models)
         folder = os.path.join(models, '124M')

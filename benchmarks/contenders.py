@@ -75,7 +75,7 @@ def validation(run):
 
 def ours(run):
     from src import console
-    console.tune_malloc()                               # as train.py
+    console.start_tuned()                               # as train.py
     if run['recompute'] or run['precision'] == 'float32':
         console.spare_pool()
     tf = console.import_tensorflow()

@@ -126,5 +126,5 @@ def write_conversations(generator, enc, known, with_, topic, format, nsamples, l
 
 
 if __name__ == '__main__':
-    console.tune_malloc()
+    console.start_tuned()
     console.run_fire(sample_model, texts=('model_name', 'models_dir', 'run_name', 'checkpoint_dir', 'with_', 'topic', 'format'))

@@ -77,5 +77,5 @@ def interact_model(model_name='124M', seed=None, nsamples=1, batch_size=1, lengt
 
 
 if __name__ == '__main__':
-    console.tune_malloc()
+    console.start_tuned()
     console.run_fire(interact_model, texts=('model_name', 'models_dir', 'run_name', 'checkpoint_dir'))

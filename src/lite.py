@@ -9,7 +9,7 @@ XNNPACK's). The model is cut where attention is, so that keys and values stay in
     part 0            x -> qkv                    norm, c_attn of layer 0
     part 1 ...        x, a -> x, qkv              c_proj, norm and mlp of the layer in front; norm, c_attn of the next
     part n_layer      x, a -> logits              the rest of the last layer; norm, the transposed embedding matrix
-    the one behind    q, k, v, mask -> y          attention of many rows; that of a single one is NumPy's
+    the one behind    q, k, v, mask -> y          attention of many rows; that of few, and of a single one, is NumPy's
 
 Dimensions in brackets: rows (positions of the ids given), all (positions there are), head, features = n_embd / n_head.
 """
@@ -46,6 +46,8 @@ REACH = 64                                              # positions by which att
                                                         # make the same sums whether zeros follow or not
 WASTE = 256                                             # positions read in vain that cost what looking once more would: rows look together up to that
 ALONE = 4                                               # rows from which on two threads look, and choose
+FEW, FAR = 64, 256                                      # up to so many rows NumPy looks at so many positions or more: LiteRT copies what it reads
+FAINT = 1e-30                                           # a sum of exponentials that is larger lost nothing to float32's range
 
 
 def _library(name):
@@ -375,8 +377,32 @@ class Engine:
         values[:, :, before:before + n] = k, v
         first = max(0, before + 1 - window) if window else 0             # that anyone looks at
         keys, values = values[:, :, first:before + n]                                                # [head, all, features] each
-        y = self._run(self._last + 1, q=q * self._scale, k=keys, v=values, mask=_mask(n, before + n - first, window))['y']
+        q, mask = q * self._scale, _mask(n, before + n - first, window)
+        if n <= FEW and mask.shape[1] >= FAR:
+            y = self._few(q, keys, values, mask if window else mask[:, -n:])
+        else:
+            y = self._run(self._last + 1, q=q, k=keys, v=values, mask=mask)['y']
         return y.swapaxes(0, 1).reshape(n, -1)
+
+    def _few(self, q, keys, values, mask):
+        """The same of few rows, in NumPy: q [head, n, features]; keys and values [head, all, features], of which mask [n, some] is that of the last
+        -> [head, n, features]. With the keys in front, their product takes as long as reading them."""
+        q, mask, y = np.ascontiguousarray(q.swapaxes(1, 2)), mask.T, np.empty_like(q)
+
+        def look(heads):
+            for axes in (1, 2), 1:                      # by the largest of each head, which is quick; where a row is far below that, of each row
+                w = keys[heads] @ q[heads]                                                           # [heads, all, n]
+                w[:, -len(mask):] += mask
+                w -= w.max(axes, keepdims=True)
+                w = np.exp(w, out=w).swapaxes(1, 2)
+                total = w @ _ones(w.shape[2])
+                if total.min() > FAINT:
+                    break
+            y[heads] = w @ values[heads] / total
+
+        half = len(y) // 2
+        self.together(look, [slice(half, len(y)), slice(half)][:2 if half else 1])
+        return y
 
     def _look(self, qkv, values, rows, lengths, shares):
         """The same of one new position in each of several rows, behind their first `lengths`: qkv [rows, 3 * n_embd], values [2, row, head, n_ctx,

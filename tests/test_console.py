@@ -27,7 +27,7 @@ def raising(error):
 @pytest.mark.parametrize('chosen', ['', 'glibc.malloc.check=0'])
 def test_malloc_is_tuned_by_starting_over_once(chosen):
     """With the same arguments and input; what the user has chosen stays."""
-    code = 'import os, sys; from src import console; print("start"); sys.stdout.flush(); console.tune_malloc(); print(sys.argv[1:], input(), os.environ["GLIBC_TUNABLES"])'
+    code = 'import os, sys; from src import console; print("start"); sys.stdout.flush(); console.start_tuned(); print(sys.argv[1:], input(), os.environ["GLIBC_TUNABLES"])'
     env = {'GLIBC_TUNABLES': chosen} if chosen else {}
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv('GLIBC_TUNABLES', raising=False)

@@ -73,7 +73,7 @@ def test_float32_is_the_model_at_every_position_in_one_pass_or_many(exact):
     engine, params = exact
     logits = expected(params, IDS)
     np.testing.assert_allclose(engine.read(lite.Cache(engine.hparams), IDS, every=True), logits, atol=1e-4)
-    for parts in ([1] * 300, [3, 1, 1, 200, 95]):
+    for parts in ([1] * 300, [3, 1, 1, 200, 95], [250, 5, 2, 43], [236, 64]):
         cache = lite.Cache(engine.hparams)
         for start, n in zip(np.cumsum([0, *parts]), parts):
             np.testing.assert_allclose(engine.read(cache, IDS[start:start + n]), logits[start + n - 1], atol=1e-4)
@@ -122,6 +122,18 @@ def test_in_a_batch_each_goes_on_as_alone(tmp_path, precision):
     for rows, ids in (([0, 1, 2, 3, 4, 5], [3, 4, 5, 6, 7, 8]), ([0, 2, 3, 4], [60, 5, 0, 1]), ([2, 3], [9, 9])):
         np.testing.assert_array_equal(engine.step(together, ids, np.array(rows)), [engine.read(alone[row], [i]) for row, i in zip(rows, ids)])
     assert together.lengths.tolist() == [3, 136, 10, 65, 65, 300]
+
+
+def test_few_rows_look_far_however_much_their_scores_differ(exact):
+    draw = np.random.default_rng(3)
+    q, keys, values = (draw.standard_normal([3, n, 16]).astype(np.float32) for n in (4, 280, 280))
+    mask = lite._mask(4, 280)
+    for far in (0, 300):                                # rows whose largest score is so far below that of another of their head
+        keys[..., 0], q[:, :, 0] = 1, [[0, -far, 0, far]]
+        scores = (q @ keys.swapaxes(1, 2) + mask).astype(np.float64)
+        w = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        for hidden in (mask, mask[:, -4:]):
+            np.testing.assert_allclose(exact[0]._few(q, keys, values, hidden), w @ values / w.sum(axis=-1, keepdims=True), atol=1e-4)
 
 
 def test_rows_look_together_where_that_is_cheaper_and_each_at_its_own():
