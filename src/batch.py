@@ -39,12 +39,14 @@ class Batch:
         self.generator = generator
         self.rows = [None] * size                       # of Sequence
         self._draws = weakref.WeakKeyDictionary()       # of each Sequence
+        self._newest = None                             # the Sequence whose context may not all have been read
         self._cache = generator.cache(size)
         self._left = [0] * size                         # after how many leavings each row was left: the first is taken first
         self._leavings = 0
 
     def enter(self, sequence):
-        """Read the sequence's context into a free row. Returns whether there was one."""
+        """Seat a sequence in a free row, and read its context or leave that to the first step, which then takes one pass less. Returns whether there
+        was one."""
         n_ctx = self.generator.hparams.n_ctx
         if not sequence.context or len(sequence.context) + sequence.length > n_ctx + 1 or len(sequence.stops) > self.STOPS:
             raise ValueError(f'a sequence needs a context, which with {sequence.length} new tokens is no longer than {n_ctx + 1}, '
@@ -61,31 +63,50 @@ class Batch:
 
     def score(self, context, ids):
         """log P of each of ids [n] behind context, float32 [n], as the model has it without any settings. It needs a free row."""
-        return self.generator.score(self._cache, [context[-1], *ids], self._read(context[:-1]))
+        row = self._seat(context[:-1])
+        self._read(context[self._cache.lengths[row]:-1], row)
+        return self.generator.score(self._cache, [context[-1], *ids], row)
 
     def _place(self, sequence, draw):
-        """Seat it in a free row, which then holds all its tokens but the newest. Returns whether there was one."""
+        """Seat it in a free row, which then holds all its tokens but the newest, or will with the next step. Returns whether there was one."""
         if None not in self.rows:
             return False
-        row = self._read([*sequence.context, *sequence.made][:-1])
+        row = self._seat([*sequence.context, *sequence.made][:-1])
+        if not self.generator.READS_ALONG:
+            self._read(self._unread(sequence, row), row)
         self._cache.prompts[row] = len(sequence.context)
-        self.rows[row], self._draws[sequence] = sequence, draw
+        self.rows[row], self._draws[sequence], self._newest = sequence, draw, sequence
         return True
 
-    def _read(self, ids):
-        """Bring a free row to exactly `ids`: what it or another one holds of them is not read again. Returns the row.
+    def _seat(self, ids):
+        """Find a free row for ids, and let it hold what it or another one holds of them, which is not read again. Returns the row.
 
         A row of which half or more would be overwritten may be somebody's who comes back: then it is the one that was left first.
         """
-        wanted = np.array(ids, np.int32)
-        source, same = self._longest(wanted)
+        self._catch_up()
+        source, same = self._longest(np.array(ids, np.int32))
         free = [row for row, sequence in enumerate(self.rows) if sequence is None]
         row = source if source in free and 2 * same > self._cache.lengths[source] else min(free, key=self._left.__getitem__)
         if same and row != source:
             self._cache.copy(source, row, same)
         self._cache.cut(same, row)
-        self.generator.prefill(self._cache, [wanted[same:]], row)
         return row
+
+    def _unread(self, sequence, row):
+        """Its tokens but the newest that its row lacks."""
+        return [*sequence.context, *sequence.made][self._cache.lengths[row]:-1]
+
+    def _read(self, ids, row):
+        self.generator.prefill(self._cache, [np.array(ids, np.int32)], row)
+
+    def _catch_up(self):
+        """Read what the newest sequence's row lacks."""
+        if self._newest and self._newest in self.rows:
+            row = self.rows.index(self._newest)
+            if unread := self._unread(self._newest, row):
+                self._read(unread, row)
+                self._cache.prompts[row] = len(self._newest.context)
+        self._newest = None
 
     def _longest(self, wanted):
         """(the row that holds most of what is wanted, how many of its ids)"""
@@ -107,13 +128,18 @@ class Batch:
         there = [sequence for sequence in self.rows if sequence]
         if not there:
             return []
+        if there != [self._newest]:
+            self._catch_up()
+        unread = self._newest and self._unread(self._newest, self.rows.index(self._newest))
+        options = {'unread': unread} if unread else {}
         steps = min([steps] + [1 if sequence.banned else sequence.length - len(sequence.made) for sequence in there])
         some = there[0]
         rows = [sequence or some for sequence in self.rows]              # what an empty row is given does not matter
         ids = self.generator.decode(
             self._cache, [(row.made or row.context)[-1] for row in rows], [self._draws[row] for row in rows], steps, [row.settings for row in rows],
             stops=[[*row.stops, *[-1] * (self.STOPS - len(row.stops))] for row in rows], bias=self._bias(rows),
-            active=np.array([row is not None for row in self.rows]))
+            active=np.array([row is not None for row in self.rows]), **options)
+        self._newest = None
         found = []
         for sequence, new in zip(self.rows, ids.tolist()):
             if sequence:

@@ -502,6 +502,7 @@ def _groups(rows, lengths, reaches, window, start, end):
 
 class Generator:
     """An Engine that is driven as sample.Generator is."""
+    READS_ALONG = True                                  # decode takes what is unread
 
     def __init__(self, engine):
         self.engine, self.hparams = engine, engine.hparams
@@ -523,9 +524,10 @@ class Generator:
         most = logits.max(axis=-1)
         return logits[np.arange(len(ids) - 1), ids[1:]] - most - np.log(np.exp(logits - most[:, None]).sum(axis=-1))
 
-    def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None):
+    def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None, unread=()):
         """Up to `steps` new tokens, and what there is room for, behind last [batch], which is not yet in the cache; when each row has made one of its
-        stops, it is enough. The arguments are those of sample.Generator.decode.
+        stops, it is enough. The arguments are those of sample.Generator.decode. unread: ids in front of `last` that the only active row lacks; they are
+        read in the pass that the first token needs anyway.
 
         Returns ids [batch, made]. The cache then holds `last` and all of them but the newest, in the active rows.
         """
@@ -536,7 +538,7 @@ class Generator:
         bias = [None] * batch if bias is None else np.broadcast_to(bias, [batch, self.hparams.n_vocab])
         last, made, done = np.array(last), [], np.ones(batch, bool)
         done[rows] = False
-        uniforms = np.array([draws[row](min(steps, n_ctx - cache.lengths[rows].max())) for row in rows])
+        uniforms = np.array([draws[row](min(steps, n_ctx - len(unread) - cache.lengths[rows].max())) for row in rows])
 
         def pick(some):
             for row, new, uniform in some:
@@ -545,7 +547,8 @@ class Generator:
 
         half = 0 if len(rows) < ALONE else len(rows) // 2
         for column in uniforms.T:
-            found = [*zip(rows, self.engine.step(cache, last[rows], rows), column)]
+            logits = self.engine.step(cache, last[rows], rows) if made or not len(unread) else [self.engine.read(cache, [*unread, *last[rows]], rows[0])]
+            found = [*zip(rows, logits, column)]
             self.engine.together(pick, [found[half:], found[:half]][:2 if half else 1])
             made.append(last.copy())
             done |= (last[:, None] == stops).any(axis=1)

@@ -58,6 +58,7 @@ class Cache:
 
 class Generator:
     """A model ready to generate. Keep it: its programs are compiled at first use."""
+    READS_ALONG = False                                 # what is unread is a program of its own, prefill's
 
     def __init__(self, hparams, params, precision='float32'):
         """precision: of matrices, activations, keys and values; bfloat16 halves what a token reads. Norms, softmax and logits are float32."""

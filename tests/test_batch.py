@@ -62,11 +62,27 @@ def test_a_sequence_that_leaves_early_frees_its_place(generator):
     assert batch.step(9)[0][1] == alone(generator, second) and batch.step(9) == []
 
 
-def test_what_a_row_holds_is_not_read_again(generator, monkeypatch):
+@pytest.fixture
+def read(generator, monkeypatch):
+    """What is read from now on, by itself or along with a first token: (row, how many ids)."""
+    found, prefill, decode = [], generator.prefill, generator.decode
+
+    def note(row, ids):
+        if len(ids):
+            found.append((row, len(ids)))
+
+    def decoding(*arguments, **options):
+        if 'unread' in options:
+            note(int(np.flatnonzero(options['active'])[0]), options['unread'])
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(generator, 'prefill', lambda cache, X, row=None: note(row, X[0]) or prefill(cache, X, row))
+    monkeypatch.setattr(generator, 'decode', decoding)
+    return found
+
+
+def test_what_a_row_holds_is_not_read_again(generator, read):
     """A conversation that comes back with one more turn; one that begins like another which is still being made; one that is new."""
-    read = []
-    prefill = generator.prefill
-    monkeypatch.setattr(generator, 'prefill', lambda cache, X, row=None: read.append((row, len(X[0]))) or prefill(cache, X, row))
     batch = Batch(generator, 3)
 
     def enter(context):
@@ -79,31 +95,26 @@ def test_what_a_row_holds_is_not_read_again(generator, monkeypatch):
     back = enter([1, 2, 3, 4, *first.made, 5, 6])                      # the newest that was made is not in the cache
     like = enter([1, 2, 3, 9, 9])
     new = enter([8, 1, 2, 3])
-    assert read == [(0, 3), (0, 2), (1, 1), (2, 3)]     # (row, ids that were read)
     batch.step(3)
+    assert read == [(0, 3), (0, 2), (1, 1), (2, 3)]
     for sequence in (back, like, new):
         assert sequence.made == alone(generator, sequence)
 
 
-def test_the_row_that_was_left_first_is_taken(generator, monkeypatch):
-    rows = []
-    prefill = generator.prefill
-    monkeypatch.setattr(generator, 'prefill', lambda cache, X, row=None: rows.append(row) or prefill(cache, X, row))
+def test_the_row_that_was_left_first_is_taken(generator, read):
     batch = Batch(generator, 2)
     for token in range(1, 6):
         batch.enter(Sequence([token, token], 1, GREEDY))
         batch.step(1)
-    assert rows == [0, 1, 0, 1, 0]
+    assert [row for row, _ in read] == [0, 1, 0, 1, 0]
 
 
-def test_what_begins_alike_leaves_others_as_they_were(generator, monkeypatch):
-    read, prefill = [], generator.prefill
-    monkeypatch.setattr(generator, 'prefill', lambda cache, X, row=None: read.append((row, len(X[0]))) or prefill(cache, X, row))
+def test_what_begins_alike_leaves_others_as_they_were(generator, read):
     batch = Batch(generator, 2)
     for context in ([1, 2, 3, 4, 5], [1, 9, 8], [1, 2, 3, 4, 5, 6], [1, 9, 7]):
         assert batch.enter(Sequence(context, 1, GREEDY))
         batch.step(1)
-    assert read == [(0, 4), (1, 1), (0, 0), (1, 0)]
+    assert read == [(0, 4), (1, 1)]                     # and nothing
 
 
 def test_ctrl_c_loses_no_row(generator, monkeypatch):
@@ -112,7 +123,7 @@ def test_ctrl_c_loses_no_row(generator, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    for name in ('prefill', 'decode'):
+    for name in ('prefill', 'decode')[generator.READS_ALONG:]:
         first = Sequence([1, 2, 3], 5, GREEDY)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(generator, name, interrupted)
@@ -121,6 +132,31 @@ def test_ctrl_c_loses_no_row(generator, monkeypatch):
         batch.leave(first)
     second = Sequence([1, 2, 3], 5, GREEDY)
     assert batch.enter(second) and batch.step(5)[0][1] == alone(generator, second)
+
+
+def test_who_is_alone_is_read_along_with_the_first_token_and_goes_on_after_ctrl_c(generator, read, monkeypatch):
+    if not generator.READS_ALONG:
+        pytest.skip('the other generator does')
+    batch, first = Batch(generator, 2), Sequence([1, 2, 3, 4, 5], 5, GREEDY)
+
+    def interrupted(cache, ids, row):
+        generator.engine.put(cache, ids[:2], row)
+        raise KeyboardInterrupt
+
+    assert batch.enter(first) and read == []
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(generator.engine, 'read', interrupted)
+        batch.step(1)
+    batch.step(2)
+    assert read == [(0, 4), (0, 2)]
+    second, third = Sequence([6, 7, 8], 4, GREEDY), Sequence([6, 7, 9], 4, GREEDY)
+    batch.enter(second)
+    batch.leave(second)                                 # unread
+    batch.enter(third)
+    batch.step(5)                                       # three, with which the first is over
+    batch.step(5)
+    for sequence in (first, third):
+        assert sequence.made == alone(generator, sequence)
 
 
 def test_a_bias_is_of_one_sequence_only(generator):

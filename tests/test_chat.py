@@ -17,6 +17,7 @@ ENC = encoder.get_encoder('demo')
 
 class Scripted:
     """Answers with given texts, and keeps what it was shown. Behaves as sample.Generator towards a session."""
+    READS_ALONG = False
 
     def __init__(self, *replies, n_ctx=256, enc=ENC):
         self.enc, self._pad = enc, enc.special_tokens.get('<eos>', enc.eot)
