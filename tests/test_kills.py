@@ -25,18 +25,23 @@ def test_killed_at_any_moment_it_goes_on_as_if_it_had_not_been(tmp_path, demo_mo
                '--learning_rate', '1e-3', '--noise', '0.1', '--dropout', '0.1', '--save_every', '2', '--sample_every', '0', '--val_every', '4', '--val_batch_count', '1',
                '--accumulate_gradients', '2', '--clip_norm', '1']
     moments, killed, counters, results = random.Random(0), tmp_path / 'killed', [], []
+    counter, pace = killed / 'checkpoint' / 'run1' / 'counter', None    # pace: seconds to the first save, on this machine
     killed.mkdir()
     for _ in range(KILLS):
         process = subprocess.Popen(command, cwd=killed, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         for line in process.stdout:                     # training has begun: from here on, any moment
             if line == 'Training...\n':
                 break
-        time.sleep(moments.uniform(1, 4))
+        if pace:
+            time.sleep(pace * moments.uniform(0.3, 2))
+        start = time.monotonic()
+        while not counter.exists() and process.poll() is None:
+            time.sleep(0.01)
+        pace = pace or time.monotonic() - start
         process.kill()
         process.communicate()
         results.append(process.returncode)
-        counter = killed / 'checkpoint' / 'run1' / 'counter'
-        counters.append(int(counter.read_text()) if counter.exists() else 0)
+        counters.append(int(counter.read_text()))
     assert set(results) == {-9} and counters == sorted(counters) and counters[-1] > counters[0]        # alive until then, and it went forward
     stop = counters[-1] + 6
     last = subprocess.run([*command, '--stop_after', str(stop)], cwd=killed, text=True, capture_output=True)
