@@ -24,24 +24,33 @@ def test_killed_at_any_moment_it_goes_on_as_if_it_had_not_been(tmp_path, demo_mo
     command = [sys.executable, os.path.join(ROOT, 'train.py'), '--dataset', CHATS, '--models_dir', demo_models, '--model_name', 'tiny', '--seed', '5', '--batch_size', '2',
                '--learning_rate', '1e-3', '--noise', '0.1', '--dropout', '0.1', '--save_every', '2', '--sample_every', '0', '--val_every', '4', '--val_batch_count', '1',
                '--accumulate_gradients', '2', '--clip_norm', '1']
-    moments, killed, counters, results = random.Random(0), tmp_path / 'killed', [], []
-    counter, pace = killed / 'checkpoint' / 'run1' / 'counter', None    # pace: seconds to the first save, on this machine
-    killed.mkdir()
-    for _ in range(KILLS):
-        process = subprocess.Popen(command, cwd=killed, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        for line in process.stdout:                     # training has begun: from here on, any moment
+
+    def begun(folder):
+        folder.mkdir(exist_ok=True)
+        process = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for line in process.stdout:
             if line == 'Training...\n':
                 break
-        if pace:
-            time.sleep(pace * moments.uniform(0.3, 2))
-        start = time.monotonic()
-        while not counter.exists() and process.poll() is None:
-            time.sleep(0.01)
-        pace = pace or time.monotonic() - start
+        return process, folder / 'checkpoint' / 'run1' / 'counter'
+
+    def end(process):
         process.kill()
         process.communicate()
-        results.append(process.returncode)
-        counters.append(int(counter.read_text()))
+        return process.returncode
+
+    process, counter = begun(tmp_path / 'pace')
+    start = time.monotonic()
+    while not counter.exists() and process.poll() is None:
+        time.sleep(0.01)
+    first_save, ended = time.monotonic() - start, end(process)          # how long it takes on this machine
+    assert ended == -9
+
+    moments, killed, counters, results = random.Random(0), tmp_path / 'killed', [], []
+    for _ in range(KILLS):
+        process, counter = begun(killed)                # from here on, any moment
+        time.sleep(first_save * moments.uniform(0.3, 3))
+        results.append(end(process))
+        counters.append(int(counter.read_text()) if counter.exists() else 0)
     assert set(results) == {-9} and counters == sorted(counters) and counters[-1] > counters[0]        # alive until then, and it went forward
     stop = counters[-1] + 6
     last = subprocess.run([*command, '--stop_after', str(stop)], cwd=killed, text=True, capture_output=True)
