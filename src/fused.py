@@ -19,13 +19,16 @@ from tensorflow.compiler.tf2xla.python import xla
 from . import model
 
 QUERIES = 256                                           # positions of a block of attention
-LOGITS = 32e6                                           # bytes of the logits of a block of the loss
+LOGITS = 26e6                                           # bytes of the logits of a block of the loss, at most
+ROWS = 32                                               # of which the positions of such a block are a multiple
 PARTS = 4                                               # in which wte's gradient grows: each block's is there for one part at a time
+
+program = partial(tf.function, jit_compile=True, autograph=False)                   # of XLA
 
 
 def compiled(f, gradient):
     """f as one XLA program and gradient(dy, *arguments) as another: only the arguments are kept."""
-    forward, backward = (tf.function(g, jit_compile=True, autograph=False) for g in (f, gradient))
+    forward, backward = program(f), program(gradient)
 
     @tf.custom_gradient
     def call(*arguments):
@@ -117,7 +120,7 @@ def look_in_blocks(blocks, *, fuse=False, order='graph'):
     """model.look of as many queries as keys, in so many blocks of queries, each of which looks only as far as it may; and its gradient, which
     weighs again. The sum over all keys that softmax's gradient needs is one over the features: of the result times its gradient (Dao 2023,
     arXiv:2307.08691, algorithm 2). The rest: training_ops's."""
-    through_softmax = tf.function(score_gradient, jit_compile=True, autograph=False) if fuse else score_gradient
+    through_softmax = program(score_gradient) if fuse else score_gradient
 
     def look(q, k, v, mask, drop=None):
         n = tf.shape(q)[2] if q.shape[2] is None else q.shape[2]
@@ -185,33 +188,34 @@ def training_ops(*, blocks=1, fuse=False, order='graph', keep=False, drop=model.
     return model.Ops(norm=norm, gelu=gelu, look=look_in_blocks(blocks, fuse=fuse, order=order), lean=model.keep_all if keep else again, drop=drop)
 
 
-def cross_entropy(h, wte, labels, weights, *, smoothing=0.0, blocks=1, fuse=False, learn_wte=True):
+def cross_entropy(h, wte, labels, weights, *, smoothing=0.0, blocks=1, learn_wte=True):
     """-log p(label) at each position, and the gradients of its weighted sum.
 
     h [n, n_embd], wte [n_vocab, n_embd], labels [n], weights [n]. smoothing: the share of the label's probability that is
     spread over all tokens (Szegedy et al. 2016, arXiv:1512.00567, section 7). blocks: of positions.
     Returns (losses [n] float32, gradient of h, gradient of wte in float32 or None without learn_wte).
+
+    The logits have the vocabulary in front: the large matrix of each product is then the left one, which matrix units take as it lies.
     """
-    score = tf.function(_block_loss, jit_compile=True, autograph=False) if fuse else _block_loss
+    score, add = program(partial(_block_loss, smoothing=smoothing)), tf.add if h.dtype == tf.float32 else program(_add)
     n, (n_vocab, n_embd) = tf.shape(h)[0], wte.shape
     w = tf.cast(tf.convert_to_tensor(wte), h.dtype)     # read once, not in each block
     h, labels, weights = (_in_blocks(x, blocks) for x in (h, labels, weights))
     sizes = [n_vocab * (i + 1) // PARTS - n_vocab * i // PARTS for i in range(PARTS)]
 
     def body(i, losses, dh, dwte):                      # a loop, for blocks at once would need the memory that they save
-        logits = tf.matmul(h[i], w, transpose_b=True)                    # [rows, n_vocab]
-        loss, d = score(logits, labels[i], weights[i], smoothing)
+        logits = tf.matmul(w, h[i], transpose_b=True)                    # [n_vocab, rows]
+        loss, d = score(logits, labels[i], weights[i])
         sums = []
-        for total, part in zip(dwte, tf.split(d, sizes, axis=1)):
+        for total, part in zip(dwte, tf.split(d, sizes)):
             with tf.control_dependencies(sums[-1:]):    # one after the other
-                sums.append(total + tf.cast(tf.matmul(part, h[i], transpose_a=True), tf.float32))
-        return i + 1, losses.write(i, loss), dh.write(i, tf.matmul(d, w)), sums
+                of_block = tf.matmul(part, h[i])
+                sums.append(tf.cast(of_block, tf.float32) if total is None else add(total, of_block))
+        return i + 1, losses.write(i, loss), dh.write(i, tf.matmul(d, w, transpose_a=True)), sums
 
-    with tf.control_dependencies([h]):                  # not before it is needed
-        zero = 0 * weights[0, 0]                        # no constant, for those are kept
-        dwte = [tf.fill([size, n_embd], zero) for size in sizes] if learn_wte else []
-    start = (0, tf.TensorArray(tf.float32, blocks, element_shape=[None]), tf.TensorArray(h.dtype, blocks, element_shape=[None, n_embd]), dwte)
-    _, losses, dh, dwte = tf.while_loop(lambda i, *_: i < blocks, body, start, parallel_iterations=1)
+    arrays = tf.TensorArray(tf.float32, blocks, element_shape=[None]), tf.TensorArray(h.dtype, blocks, element_shape=[None, n_embd])
+    first = body(0, *arrays, [None] * PARTS if learn_wte else [])
+    _, losses, dh, dwte = tf.while_loop(lambda i, *_: i < blocks, body, first, parallel_iterations=1)
     return tf.reshape(losses.stack(), [-1])[:n], tf.reshape(dh.stack(), [-1, n_embd])[:n], tf.concat(dwte, axis=0) if learn_wte else None
 
 
@@ -228,20 +232,36 @@ def losses(h, wte, labels, *, blocks=1):
     return tf.reshape(found, [-1])[:tf.shape(h)[0]]
 
 
+def loss_blocks(tokens, n_vocab, size):
+    """Into how many blocks of positions so many tokens go, at so many bytes a logit."""
+    return max(1, math.ceil(tokens * n_vocab * size / LOGITS))
+
+
 def _in_blocks(x, blocks):
-    """[n, ...] -> [blocks, rows, ...], filled up with zeros."""
+    """[n, ...] -> [blocks, rows, ...], filled up with zeros; where there are several, the rows are a multiple of what matrix units take at once."""
     n = tf.shape(x)[0]
     rows = -(-n // blocks)
+    if blocks > 1:
+        rows = -(-rows // ROWS) * ROWS
     return tf.reshape(tf.pad(x, [[0, blocks * rows - n]] + [[0, 0]] * (len(x.shape) - 1)), [blocks, rows, *x.shape[1:]])
 
 
 def _block_loss(logits, labels, weights, smoothing):
-    """logits [n, n_vocab] -> losses [n], and the gradient of their weighted sum by the logits."""
+    """logits [n_vocab, n] -> losses [n], and the gradient of their weighted sum by the logits."""
+    n_vocab, n = logits.shape[0], tf.shape(logits)[1]
     z = tf.cast(logits, tf.float32)
-    losses, d = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=z, labels=labels)
+    of_label = tf.gather_nd(z, tf.stack([labels, tf.range(n)], axis=1))
+    total = tf.reduce_sum(tf.exp(z - of_label), axis=0)                  # without a pass for the largest: it is finite if no loss is above 88 nats
+    normalizer = tf.cond(tf.reduce_all(tf.math.is_finite(total)), lambda: of_label + tf.math.log(total),
+                         lambda: tf.reduce_logsumexp(tf.cast(logits, tf.float32), axis=0))
+    d = tf.exp(z - normalizer) - tf.where(tf.range(n_vocab)[:, None] == labels, 1 - smoothing, 0.0)
+    losses = normalizer - of_label
     if smoothing:
-        n_vocab = z.shape[1]
-        hit = tf.one_hot(labels, n_vocab)
-        losses += smoothing * (tf.reduce_sum(z * hit, axis=-1) - tf.reduce_mean(z, axis=-1))
-        d += smoothing * (hit - 1 / n_vocab)
-    return losses, tf.cast(d * weights[:, None], logits.dtype)
+        losses += smoothing * (of_label - tf.reduce_mean(z, axis=0))
+        d -= smoothing / n_vocab
+    return losses, tf.cast(d * weights, logits.dtype)
+
+
+def _add(total, x):
+    """In one pass over memory, without x in total's type."""
+    return total + tf.cast(x, total.dtype)

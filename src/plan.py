@@ -51,7 +51,7 @@ class Plan:
         activations = 1.17 * 12 * size * tokens * hparams.n_embd * (1 if self.recompute else hparams.n_layer)
         inputs = 1.65 * size * tokens * hparams.n_embd * hparams.n_layer * self.recompute
         scores = 0.71 * size * self.batch_size * hparams.n_head * self.seq_len * min(self.seq_len, fused.QUERIES)
-        blocks = max(1, round(tokens * hparams.n_vocab * size / fused.LOGITS))
+        blocks = fused.loss_blocks(tokens, hparams.n_vocab, size)
         logits = (size + 4) * tokens / blocks * hparams.n_vocab
         loss = activations + 2.44 * wte + 1.66 * logits
         update = (1.06 if self.recompute else 1.46) * 4 * self.n_trained + 2.46 * wte * (self.optimizer not in ('adam', 'sgd'))      # the others are Keras's, in many operations

@@ -148,7 +148,7 @@ class Replica:
         self._dropout, self._smoothing, self._clip_norm, self._seed = dropout, label_smoothing, clip_norm, seed
         self.xla = has_gpu()
         self.fuse = not self.xla and tokens * hparams.n_embd >= FUSED_FROM
-        self._loss_blocks = max(1, round(tokens * hparams.n_vocab * self.precision.size / fused.LOGITS))
+        self._loss_blocks = fused.loss_blocks(tokens, hparams.n_vocab, self.precision.size)
         self._look_blocks = max(1, min(tokens, hparams.n_ctx) // fused.QUERIES)
 
     def hidden(self, X, drop=model.drop_none):
@@ -181,7 +181,7 @@ class Replica:
             tape.watch(self.variables)
             h = self.hidden(X, self._drop if self._dropout else model.drop_none)
         losses, dh, dw = fused.cross_entropy(h, self.params[self._head], tf.reshape(labels, [-1]), weights * self._loss_scale(), smoothing=self._smoothing,
-                                             blocks=self._loss_blocks, fuse=self.fuse, learn_wte=self._head in self.trainable)
+                                             blocks=self._loss_blocks, learn_wte=self._head in self.trainable)
         gradients = dict(zip(self.trainable, tape.gradient(h, self.variables, output_gradients=dh)))
         if dw is not None and self._head == 'wte':      # it is at both ends: the gradient by its rows joins the other
             rows = gradients['wte']
