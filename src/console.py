@@ -143,6 +143,8 @@ def run_fire(function, texts):
         if i and word.startswith('--') and name and not {name, name.removeprefix('no')} & {*known, 'help'}:
             near = [match.rstrip('_') for match in difflib.get_close_matches(name, known, 1)]
             sys.exit(fail(f'error: there is no flag --{name}{f", did you mean --{near[0]}?" if near else ";"} --help shows those there are.', 2))
+        if word.startswith('--') and '=' not in word and name in texts and [*sys.argv, '--'][i + 1].startswith('--'):           # fire would take True
+            sys.exit(fail(f'error: --{name.rstrip("_")} needs a value: --{name.rstrip("_")} "...".', 2))
     run(lambda: fire.Fire(fire.decorators.SetParseFns(**dict.fromkeys(texts, str))(function)))
 
 

@@ -400,8 +400,7 @@ class Engine:
                     break
             y[heads] = w @ values[heads] / total
 
-        half = len(y) // 2
-        self.together(look, [slice(half, len(y)), slice(half)][:2 if half else 1])
+        self.together(look, _halves(len(y)))
         return y
 
     def _look(self, qkv, values, rows, lengths, shares):
@@ -478,6 +477,11 @@ def _ones(n):
     return np.ones([n, 1], np.float32)
 
 
+def _halves(n, fewest=2):
+    """What each thread takes of n things: a slice, or two where they are no fewer than `fewest`."""
+    return [slice(n // 2, n), slice(n // 2)] if n >= fewest else [slice(n)]
+
+
 def _shares(rows, lengths, n_ctx, window=0):
     """What each thread looks at: rows of which the first `lengths` positions count -> a list of _groups, or two, of about as many positions."""
     reaches = np.minimum(-(-lengths // REACH) * REACH, n_ctx)
@@ -545,11 +549,11 @@ class Generator:
                 n = cache.lengths[row]
                 last[row] = choose(new, uniform, settings[row], cache.ids[row, :n], cache.prompts[row], stops[row][stops[row] >= 0], bias[row])
 
-        half = 0 if len(rows) < ALONE else len(rows) // 2
+        shares = _halves(len(rows), ALONE)
         for column in uniforms.T:
             logits = self.engine.step(cache, last[rows], rows) if made or not len(unread) else [self.engine.read(cache, [*unread, *last[rows]], rows[0])]
             found = [*zip(rows, logits, column)]
-            self.engine.together(pick, [found[half:], found[:half]][:2 if half else 1])
+            self.engine.together(pick, [found[share] for share in shares])
             made.append(last.copy())
             done |= (last[:, None] == stops).any(axis=1)
             if done.all():

@@ -92,6 +92,15 @@ def test_unknown_flags_are_told_before_anything_runs(monkeypatch, capsys, word, 
     assert stop.value.code == 2 and f'there is no flag {told}' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('words', [['--topic'], ['--topic', '--plain'], ['--with'], ['--plain', '--with']], ids=' '.join)
+def test_a_text_that_is_missing_is_told(monkeypatch, capsys, words):
+    monkeypatch.setattr(sys, 'argv', ['script.py', *words])
+    with pytest.raises(SystemExit) as stop:
+        console.run_fire(lambda with_=None, topic=None, plain=False: 1 / 0, texts=('with_', 'topic'))
+    name = next(word for word in words if word != '--plain')
+    assert stop.value.code == 2 and f'{name} needs a value' in capsys.readouterr().err
+
+
 def test_tensorflow_starts_in_silence_and_speaks_when_asked():
     quiet = run_script('-c', 'from src import console; tf = console.import_tensorflow(); print(tf.constant(3).numpy())')
     assert (quiet.stdout, quiet.stderr) == ('3\n', '')
