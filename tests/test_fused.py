@@ -156,8 +156,9 @@ def test_the_logits_are_never_all_there():
     h, wte = tf.TensorSpec([256, 16]), tf.TensorSpec([61, 16])
     labels, weights = tf.TensorSpec([256], tf.int32), tf.TensorSpec([256])
     graph = tf.function(lambda *a: fused.cross_entropy(*a, blocks=8)).get_concrete_function(h, wte, labels, weights).graph
-    inside = graph.as_graph_def().library.function
-    shapes = [t.shape for op in graph.get_operations() for t in op.outputs]
-    shapes += [tf.TensorShape(shape) for f in inside for node in f.node_def for shape in node.attr['_output_shapes'].list.shape]
-    sizes = [s.num_elements() for s in shapes if s.rank == 2 and s[0] == 61]
-    assert sizes and max(s or 0 for s in sizes) == 61 * 32
+    inside = graph.as_graph_def(add_shapes=True).library.function
+    outside = [t.shape for op in graph.get_operations() for t in op.outputs]
+    inside = [tf.TensorShape(shape) for f in inside for node in f.node_def for shape in node.attr['_output_shapes'].list.shape]
+    for shapes in (outside, inside):
+        sizes = [s.num_elements() for s in shapes if s.rank == 2 and s[0] == 61]
+        assert max(sizes) == 61 * 32
