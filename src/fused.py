@@ -19,7 +19,7 @@ from tensorflow.compiler.tf2xla.python import xla
 from . import model
 
 QUERIES = 256                                           # positions of a block of attention
-LOGITS = 26e6                                           # bytes of the logits of a block of the loss, at most
+LOGITS = 26e6                                           # bytes of the logits of a block of the loss, before its positions are rounded up
 ROWS = 32                                               # of which the positions of such a block are a multiple
 PARTS = 4                                               # in which wte's gradient grows: each block's is there for one part at a time
 
@@ -253,7 +253,7 @@ def _block_loss(logits, labels, weights, smoothing):
     of_label = tf.gather_nd(z, tf.stack([labels, tf.range(n)], axis=1))
     total = tf.reduce_sum(tf.exp(z - of_label), axis=0)                  # without a pass for the largest: it is finite if no loss is above 88 nats
     normalizer = tf.cond(tf.reduce_all(tf.math.is_finite(total)), lambda: of_label + tf.math.log(total),
-                         lambda: tf.reduce_logsumexp(tf.cast(logits, tf.float32), axis=0))
+                         lambda: tf.reduce_logsumexp(tf.cast(logits, tf.float32), axis=0))           # not of z, which would be written out for this
     d = tf.exp(z - normalizer) - tf.where(tf.range(n_vocab)[:, None] == labels, 1 - smoothing, 0.0)
     losses = normalizer - of_label
     if smoothing:

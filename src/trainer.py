@@ -3,8 +3,8 @@
     loss = mean over the positions that count of -log p(next token)            Radford et al. 2019, section 2
 
 The optimizers are Keras's; Adam's epsilon is 1e-8, TensorFlow 1's, which the original ran with. On a GPU the step is one XLA
-program; on a CPU a TensorFlow graph, in which larger models' pieces between matrix products are XLA programs (fused.py). Both were
-chosen by measurement (benchmarks/train.py).
+program; on a CPU a TensorFlow graph, in which the loss, and larger models' pieces between matrix products, are XLA programs
+(fused.py). Both were chosen by measurement (benchmarks/train.py).
 
 Precision (Micikevicius et al. 2018, arXiv:1710.03740): weights, optimizer, layer norms, softmax and loss are float32; bfloat16 and
 float16 are the activations' and the matrix products', float16 with Keras's loss scaling.
