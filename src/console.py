@@ -228,8 +228,21 @@ def quietly(tell=True):
             os.close(kept)
 
 
+@contextlib.contextmanager
+def _absent(*names):
+    """Whoever imports these modules within the block is told that there are none, unless they are imported already."""
+    absent = set(names) - set(sys.modules)
+    sys.modules.update(dict.fromkeys(absent))
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
 def _start_tensorflow(before):
-    import tensorflow as tf
+    with _absent('matplotlib', 'IPython', 'pandas'):    # Keras imports them where they are, for pictures and tables that we do not ask of it: a fifth of the time
+        import tensorflow as tf
     tf.get_logger().setLevel('ERROR')
     for gpu in tf.config.list_physical_devices('GPU'):
         with contextlib.suppress(RuntimeError):         # already started: keeps the growth it was started with

@@ -24,13 +24,16 @@ from .console import UsageError, UserError
 class Adam(tf.keras.optimizers.Adam):
     """Keras's Adam, whose update is TensorFlow's one operation: a pass over memory in place of a dozen, and no copies."""
 
+    def apply(self, grads, trainable_variables=None):
+        step = tf.cast(self.iterations + 1, tf.float32)
+        self._powers = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)             # once, not for each variable
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient, variable, learning_rate):
         i = self._get_variable_index(variable)
-        mean, square = (tf.convert_to_tensor(v) if not hasattr(v, 'value') else v.value for v in (self._momentums[i], self._velocities[i]))
-        step = tf.cast(self.iterations + 1, tf.float32)
-        tf.raw_ops.ResourceApplyAdam(var=variable.handle, m=mean.handle, v=square.handle, beta1_power=tf.pow(self.beta_1, step),
-                                     beta2_power=tf.pow(self.beta_2, step), lr=learning_rate, beta1=self.beta_1, beta2=self.beta_2,
-                                     epsilon=self.epsilon, grad=gradient, use_locking=False)
+        mean, square = self._momentums[i].value, self._velocities[i].value
+        tf.raw_ops.ResourceApplyAdam(var=variable.handle, m=mean.handle, v=square.handle, beta1_power=self._powers[0], beta2_power=self._powers[1],
+                                     lr=learning_rate, beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon, grad=gradient, use_locking=False)
 
 
 class Adafactor(tf.keras.optimizers.Adafactor):

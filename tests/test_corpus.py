@@ -232,7 +232,7 @@ def test_what_goes_is_counted_and_what_stands_around_it_stays():
                                    '1 rue de ', '12 della', 'Via del ', 'Rua das ', 'Via e ', '0170 ', '4111 1111 ', 'tel ', ') ', '\u0663', '١ ',
                                    '1 / ', '1/', '12.03. ', '1.1.2024 ', '1 (1', '0170 1234567 / '])
 def test_long_messages_take_no_longer_than_many_short_ones(piece):
-    for text in (piece * (100_000 // len(piece)), piece * (100_000 // len(piece)) + 'x', 'http://' + piece * 50_000 + '!'):
+    for text in (piece * (100_000 // len(piece)), piece * (100_000 // len(piece)) + 'x', 'http://' + piece * (100_000 // len(piece)) + '!'):
         start = time.process_time()
         Redaction()(text)
         assert time.process_time() - start < 5, piece
