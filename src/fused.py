@@ -59,56 +59,44 @@ def gelu_gradient(dy, x):
 
 
 def recomputed(f):
-    """f, of which only the arguments are kept for the way back. As tf.recompute_grad, whose additions to the arguments make XLA keep
-    the order; in a TensorFlow graph, a dependency does that without a pass over memory."""
-    @tf.custom_gradient
+    """f of tensors, or nested dicts of them, of which only these are kept for the way back. As tf.recompute_grad, whose additions to the arguments
+    make XLA keep the order; in a TensorFlow graph, a dependency does that without a pass over memory."""
     def call(*arguments):
-        def gradient(dy, variables=()):
-            dy, *again = _behind('graph', dy, *arguments)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(again + list(variables))
-                y = f(*again)
-            gradients = tape.gradient(y, again + list(variables), dy)
-            return gradients[:len(again)], gradients[len(again):]
-        return f(*arguments), gradient
+        @tf.custom_gradient
+        def again(*tensors):
+            def gradient(dy):
+                dy, *again = _behind('graph', dy, *tensors)
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(again)
+                    y = f(*tf.nest.pack_sequence_as(arguments, again))
+                return tape.gradient(y, again, dy)
+            return f(*tf.nest.pack_sequence_as(arguments, tensors)), gradient
+        return again(*map(tf.convert_to_tensor, tf.nest.flatten(arguments)))
     return call
 
 
-def layers_again(layer, trained):
-    """layer(x, p, mask, place), of which only the arguments are kept for the way back: one graph that all layers call, and one for the way back. In a
-    single graph, 12 layers would be 13,000 operations that take 0.1 GB and half the time of the first step. trained: the variables that learn."""
-    def backward(dy, x, p, mask, place, learns):
-        own = [w for w, learn in zip(tf.nest.flatten(p), learns) if learn]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([x, *own])
-            y = layer(x, p, mask, place)
-        return tape.gradient(y, [x, *own], dy)
+def one_graph(layer, trained, again):
+    """layer(x, p, mask, place) as a graph that all layers call, and another for the way back. In a single one, 12 layers would be 13,000 operations
+    that take 0.1 GB and half the time of the first step. trained: the variables that learn. again: only x and p are kept for the way back."""
+    trained = {v.ref() for v in trained}
 
-    one = partial(tf.function, autograph=False, experimental_attributes={'_noinline': True})
-    layer_graph, backward_graph, trained = one(layer), one(backward), {v.ref() for v in trained}
+    @partial(tf.function, autograph=False, experimental_attributes={'_noinline': True})
+    def graph(x, p, mask, place, learns):
+        weights = [w if learn else tf.stop_gradient(w) for w, learn in zip(tf.nest.flatten(p), learns)]
+        return layer(x, tf.nest.pack_sequence_as(p, weights), mask, place)
 
     def call(x, p, mask, place):
-        variables = tf.nest.flatten(p)
-        learns = tuple(v.ref() in trained for v in variables)
-
-        @tf.custom_gradient
-        def again(x, *weights):
-            p_ = tf.nest.pack_sequence_as(p, weights)
-
-            def gradient(dy):
-                dx, *found = backward_graph(dy, x, p_, mask, place, learns)
-                found = iter(found)
-                return [dx, *(next(found) if learn else None for learn in learns)]
-
-            return layer_graph(x, p_, mask, place), gradient
-        return again(x, *map(tf.convert_to_tensor, variables))
+        place = tf.cast(place + tf.minimum(tf.size(x), 0), tf.int64)    # no constant: for each of these TensorFlow would make a graph of its own
+        learns = tuple(v.ref() in trained for v in tf.nest.flatten(p))
+        one = lambda x, p: graph(x, p, mask, place, learns)
+        return (recomputed(one) if again else one)(x, tf.nest.map_structure(tf.convert_to_tensor, p))
 
     return call
 
 
-def layers_again_xla(layer, trained):
-    """The same within an XLA program."""
-    return lambda x, p, mask, place: tf.recompute_grad(lambda x: layer(x, p, mask, place))(x)
+def recomputed_xla(f):
+    """recomputed within an XLA program; dicts of variables, but no tensors, may follow the first argument."""
+    return lambda x, *others: tf.recompute_grad(lambda x: f(x, *others))(x)
 
 
 def score_gradient(w, dw, d):
@@ -173,19 +161,19 @@ def _behind(order, *tensors):
         return [tf.identity(x) for x in tensors]
 
 
-def training_ops(*, blocks=1, fuse=False, order='graph', keep=False, drop=model.drop_none):
+def training_ops(*, blocks=1, fuse=False, order='graph', drop=model.drop_none):
     """model.Ops for training.
 
     blocks: of attention. fuse: compile what lies between matrix products. order: 'graph' or 'xla', which keep the order of a
-    recomputation in different ways. keep: do without recomputation, in a layer that is recomputed as a whole. drop: as in model.Ops.
+    recomputation in different ways. drop: as in model.Ops.
     """
-    again = tf.recompute_grad if order == 'xla' else recomputed
+    again = recomputed_xla if order == 'xla' else recomputed
     norm, gelu = model.norm, model.gelu
     if fuse:
         compiled_norm = compiled(lambda x, g, b: model.norm(x, {'g': g, 'b': b}), norm_gradient)
         norm = lambda x, p: compiled_norm(x, tf.convert_to_tensor(p['g']), tf.convert_to_tensor(p['b']))
         gelu = compiled(model.gelu, gelu_gradient)
-    return model.Ops(norm=norm, gelu=gelu, look=look_in_blocks(blocks, fuse=fuse, order=order), lean=model.keep_all if keep else again, drop=drop)
+    return model.Ops(norm=norm, gelu=gelu, look=look_in_blocks(blocks, fuse=fuse, order=order), lean=again, drop=drop)
 
 
 def cross_entropy(h, wte, labels, weights, *, smoothing=0.0, blocks=1, learn_wte=True):

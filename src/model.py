@@ -171,10 +171,10 @@ def conv1d(x, p):
     """x [..., nx] -> [..., nf]. The checkpoint keeps p['w'] as [1, nx, nf], so we do too."""
     nx, nf = p['w'].shape[1:]
     flat_x = tf.reshape(x, [-1, nx])                                     # [batch * sequence, nx]
-    y = tf.matmul(flat_x, tf.cast(tf.reshape(p['w'], [nx, nf]), x.dtype)) + tf.cast(p['b'], x.dtype)
+    y = tf.nn.bias_add(tf.matmul(flat_x, tf.cast(tf.reshape(p['w'], [nx, nf]), x.dtype)), tf.cast(p['b'], x.dtype))
     if 'lora_a' in p:                                   # LoRA, arXiv:2106.09685, section 4.1: a [nx, rank], b [rank, nf], scale = alpha / rank
         a, b = tf.cast(p['lora_a'] * p['lora_scale'], x.dtype), tf.cast(p['lora_b'], x.dtype)
-        y += tf.matmul(tf.matmul(flat_x, a), b)
+        y = tf.add_n([y, tf.matmul(tf.matmul(flat_x, a), b)])
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [nf]], axis=0))
 
 
@@ -192,9 +192,12 @@ ACTIVATIONS = {                                         # by the names that tran
 
 
 def split_heads(x, n_head):
-    """[batch, sequence, n_embd] -> [batch, head, sequence, features]."""
-    batch, sequence, n_embd = *tf.unstack(tf.shape(x)[:2]), x.shape[-1]
-    return tf.transpose(tf.reshape(x, [batch, sequence, n_head, n_embd // n_head]), [0, 2, 1, 3])
+    """[batch, sequence, n_embd] -> [batch, head, sequence, features]. merge_heads is its gradient, which needs no x."""
+    @tf.custom_gradient
+    def split(x):
+        batch, sequence, n_embd = *tf.unstack(tf.shape(x)[:2]), x.shape[-1]
+        return tf.transpose(tf.reshape(x, [batch, sequence, n_head, n_embd // n_head]), [0, 2, 1, 3]), merge_heads
+    return split(x)
 
 
 def merge_heads(x):
@@ -296,22 +299,22 @@ def attn(x, p, ln, *, remember, mask, hparams, ops, place):
     remember(k, v) takes the new keys and values [batch, head, sequence, features] and returns all there are, as ops.look takes them;
     mask [sequence, all] is true where a position may look. place: ops.drop's first of three.
     """
-    qkv = ops.lean(lambda x: conv1d(ops.norm(x, ln), p['c_attn']))(x)                                # [batch, sequence, 3 * n_embd]
-    q, k, v = (split_heads(z, hparams.n_head) for z in tf.split(qkv, 3, axis=2))
+    heads = ops.lean(lambda x, ln, p: split_heads(conv1d(ops.norm(x, ln), p), 3 * hparams.n_head))(x, ln, p['c_attn'])
+    q, k, v = tf.split(heads, 3, axis=1)                                 # [batch, head, sequence, features]
     y = ops.look(q, *remember(k, v), mask, lambda w, part=0: ops.drop(w, place, part))
     return ops.drop(conv1d(y, p['c_proj']), place + 1)
 
 
 def mlp(x, p, ln, *, ops, place):
     """Layer norm, then [batch, sequence, n_embd] -> the same, through n_inner."""
-    h = ops.lean(lambda x: conv1d(ops.norm(x, ln), p['c_fc']))(x)
-    return ops.drop(ops.lean(lambda h: conv1d(ops.gelu(h), p['c_proj']))(h), place)
+    h = ops.lean(lambda x, ln, p: conv1d(ops.norm(x, ln), p))(x, ln, p['c_fc'])
+    return ops.drop(ops.lean(lambda h, p: conv1d(ops.gelu(h), p))(h, p['c_proj']), place)
 
 
 def block(x, p, *, remember, mask, hparams, ops=Ops(), place=0):
     """One layer: attention, then mlp, each added to the stream. place: ops.drop's first of three in this layer."""
-    x = x + attn(x, p['attn'], p['ln_1'], remember=remember, mask=mask, hparams=hparams, ops=ops, place=place)
-    return x + mlp(x, p['mlp'], p['ln_2'], ops=ops, place=place + 2)
+    x = tf.add_n([x, attn(x, p['attn'], p['ln_1'], remember=remember, mask=mask, hparams=hparams, ops=ops, place=place)])    # the way back of + would keep both for their shapes
+    return tf.add_n([x, mlp(x, p['mlp'], p['ln_2'], ops=ops, place=place + 2)])
 
 
 def token_types(hparams, X, speaker=None):
@@ -329,7 +332,7 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
     """Token ids to the last layer norm's output: model without the logits.
 
     dtype: of the activations. ops: what the layers are made of.
-    wrap: makes of a layer, a function of (h, its weights, mask, place), what stands for it (fused.layers_again, for training in little memory).
+    wrap: makes of a layer, a function of (h, its weights, mask, place), what stands for it (fused.one_graph, for training).
     Returns (h [batch, sequence, n_embd], present) with `present` as in model; None under `wrap`, which has no cache.
     """
     ops, sequence = ops.of(hparams), tf.shape(X)[1]
@@ -365,7 +368,7 @@ def hidden(hparams, params, X, past=None, past_length=None, speaker=None, *, dty
         if wrap is None:
             h = block(h, params[f'h{layer}'], remember=remember, mask=mask, hparams=hparams, ops=ops, place=3 * layer)
         else:
-            h = alone(h, params[f'h{layer}'], mask, tf.constant(3 * layer, tf.int64))
+            h = alone(h, params[f'h{layer}'], mask, 3 * layer)
 
     present = past if past_length is not None else tf.stack(presents, axis=1) if presents else None
     return ops.norm(h, params['ln_f']), present

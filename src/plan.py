@@ -48,7 +48,7 @@ class Plan:
             weights += 2 * n_params(hparams) + 2 * max(0, n_params(hparams) - self.n_trained) * self.recompute
         kept = 4 * self.n_trained * (OPTIMIZERS[self.optimizer][1] + (self.accumulate > 1))
         wte = 4 * hparams.n_vocab * hparams.n_embd * self.learns_wte
-        activations = 1.17 * 12 * size * tokens * hparams.n_embd * (1 if self.recompute else hparams.n_layer)
+        activations = 12 * size * tokens * hparams.n_embd * (1.17 if self.recompute else 0.95 * hparams.n_layer)
         inputs = 1.65 * size * tokens * hparams.n_embd * hparams.n_layer * self.recompute
         scores = 0.71 * size * self.batch_size * hparams.n_head * self.seq_len * min(self.seq_len, fused.QUERIES)
         blocks = fused.loss_blocks(tokens, hparams.n_vocab, size)

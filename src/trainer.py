@@ -158,9 +158,12 @@ class Replica:
         """The last layer norm's output at each position, [batch * sequence, n_embd]."""
         ops = model.Ops(drop=drop)                      # a small model's activations are not worth the operations that save them
         if self.fuse or self.xla or self.recompute:
-            ops = fused.training_ops(blocks=self._look_blocks, fuse=self.fuse, order='xla' if self.xla else 'graph', keep=self.recompute, drop=drop)
-        again = fused.layers_again_xla if self.xla else fused.layers_again
-        h, _ = model.hidden(self.hparams, self.params, X, dtype=self.precision, ops=ops, wrap=partial(again, trained=self.variables) if self.recompute else None)
+            ops = fused.training_ops(blocks=self._look_blocks, fuse=self.fuse, order='xla' if self.xla else 'graph', drop=drop)
+        if self.xla:
+            wrap = fused.recomputed_xla if self.recompute else None
+        else:
+            wrap = partial(fused.one_graph, trained=self.variables, again=self.recompute)
+        h, _ = model.hidden(self.hparams, self.params, X, dtype=self.precision, ops=ops, wrap=wrap)
         return tf.reshape(h, [-1, self.hparams.n_embd])
 
     def losses(self, X, labels):

@@ -35,6 +35,13 @@ def test_malloc_is_tuned_by_starting_over_once(chosen):
     assert lines == ['start'] * (1 if chosen else 2) + [f"['a b', '--x'] hello {chosen or console.MALLOC}"]
 
 
+def test_tensorflow_starts_without_what_keras_looks_for_and_we_do_not_use():
+    """And who wants it afterwards finds it."""
+    code = ('import sys; from src import console; console.import_tensorflow(); print("keras" in sys.modules, "matplotlib" in sys.modules); '
+            'import matplotlib; print(matplotlib.__name__)')
+    assert run_script('-c', code).stdout.splitlines() == ['True False', 'matplotlib']
+
+
 def test_exit_codes(capsys):
     assert ends(lambda: None) is None and ends(lambda: 0) == 0 and ends(lambda: 143) == 143
     assert ends(raising(UserError('x.npz is empty: add text.'))) == 1

@@ -1,4 +1,5 @@
 """The pieces of the training step against the plain ones: the same numbers, the same gradients."""
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -44,10 +45,10 @@ def test_recomputed_runs_again_on_the_way_back_and_gives_the_same(monkeypatch):
         runs.append(1)
         return tf.tanh(x @ w)
 
-    x, w = normal(4, 3), tf.Variable(normal(3, 2))
-    ours = gradients(tf.function(lambda x: fused.recomputed(lambda x: f(x, w))(x)), x)
+    x, w = normal(4, 3), normal(3, 2)
+    ours = gradients(tf.function(lambda x, w: fused.recomputed(lambda x, p: f(x, p['w']))(x, {'w': w})), x, w)
     assert len(runs) == 2
-    assert_same(ours, gradients(lambda x: f(x, w), x))
+    assert_same(ours, gradients(f, x, w))
 
 
 @pytest.mark.parametrize('order', ['graph', 'xla'])
@@ -79,8 +80,7 @@ def test_attention_keeps_no_weights_for_the_way_back():
 
 
 @pytest.mark.parametrize('fuse', [False, True])
-@pytest.mark.parametrize('keep', [False, True])
-def test_a_layer_of_training_is_a_layer(fuse, keep):
+def test_a_layer_of_training_is_a_layer(fuse):
     params, X = rough_params(SMALL), DRAW.integers(61, size=[3, 16])
     variables = list(model.flat(params).values())
 
@@ -90,12 +90,14 @@ def test_a_layer_of_training_is_a_layer(fuse, keep):
             total = tf.reduce_sum(tf.square(h))
         return [h, *map(tf.convert_to_tensor, tape.gradient(total, variables, unconnected_gradients='zero'))]
 
-    ops = fused.training_ops(blocks=2, fuse=fuse, keep=keep)
-    trained = tf.function(lambda: run(ops=ops, wrap=partial(fused.layers_again, trained=variables) if keep else None), autograph=False)
-    assert_same(trained(), run(), 2e-3)
+    ops = fused.training_ops(blocks=2, fuse=fuse)
+    for wrap in (None, *(partial(fused.one_graph, trained=variables, again=again) for again in (False, True))):
+        trained = tf.function(lambda: run(ops=ops, wrap=wrap), autograph=False)
+        assert_same(trained(), run(), 2e-3)
 
 
-def test_layers_that_run_again_give_gradients_of_what_learns_and_of_nothing_else():
+@pytest.mark.parametrize('again', [False, True])
+def test_layers_in_one_graph_give_gradients_of_what_learns_and_of_nothing_else(again):
     params, X = rough_params(SMALL), DRAW.integers(61, size=[3, 16])
     flat = model.flat(params)
     learns = [value for name, value in flat.items() if name.startswith('h1/attn')]
@@ -105,10 +107,54 @@ def test_layers_that_run_again_give_gradients_of_what_learns_and_of_nothing_else
             total = tf.reduce_sum(tf.square(model.hidden(SMALL, params, X, **options)[0]))
         return tape.gradient(total, learns), tape.gradient(total, [flat['h0/mlp/c_fc/w'], flat['h1/mlp/c_fc/w']])
 
-    again = tf.function(lambda: run(ops=fused.training_ops(keep=True), wrap=partial(fused.layers_again, trained=learns)), autograph=False)
-    found, none = again()
+    trained = tf.function(lambda: run(ops=fused.training_ops(), wrap=partial(fused.one_graph, trained=learns, again=again)), autograph=False)
+    found, none = trained()
     assert_same(found, run()[0], 2e-3)
     assert none == [None, None]
+
+
+@pytest.mark.parametrize('again', [False, True])
+def test_layers_in_one_graph_are_one_graph(again):
+    """All layers call the same function with nothing constant, for which TensorFlow would make one function for each."""
+    calls = layer_calls(again).values()
+    there, back = ([op for op in calls if ('backward' in op.get_attr('f').name) == way] for way in (False, True))
+    assert len(back) == 3 and len({op.get_attr('f').name for op in back}) == 1
+    assert len(there) == (6 if again else 3) and len({op.get_attr('f').name for op in there}) == (2 if again else 1)
+    assert not any(x.op.type == 'Const' for op in calls for x in op.inputs)
+
+
+def test_a_layer_keeps_what_it_computes_again_from_and_no_more():
+    """Of its activations, the way back gets its input, the sum after attention, q, k, v and attention's result, and what the mlp's activation
+    function takes; the layer's own result is the eighth."""
+    call = next(op for name, op in layer_calls(again=False).items() if 'forward' in op.get_attr('f').name)
+    [function] = [f for f in call.graph.as_graph_def().library.function if f.signature.name == call.get_attr('f').name]
+    nodes = {node.name: node for node in function.node_def}
+    shapes = {output.name: tensor.shape for output, tensor in zip(function.signature.output_arg, call.outputs, strict=True)}
+
+    def source(name):                                   # of what is the same numbers
+        node = name.split(':')[0]
+        if node in nodes and nodes[node].op in ('Identity', 'IdentityN', 'Reshape'):
+            return source(nodes[node].input[int(name.split(':')[-1]) if nodes[node].op == 'IdentityN' else 0])
+        return name
+
+    kept = {source(name) for output, name in function.ret.items() if shapes[output].rank and shapes[output].rank > 2 and shapes[output][0] is None}
+    assert len(kept) == 8, kept
+
+
+def layer_calls(again):
+    """{name: operation}: the calls of functions in the graph of three layers and their gradients."""
+    hparams = replace(SMALL, n_layer=3)
+    params = rough_params(hparams)
+    variables = list(model.flat(params).values())
+    wrap = partial(fused.one_graph, trained=variables, again=again)
+
+    def run(X):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(model.hidden(hparams, params, X, ops=fused.training_ops(), wrap=wrap)[0])
+        return [g for g in tape.gradient(total, variables) if g is not None]
+
+    graph = tf.function(run, autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32)]).get_concrete_function().graph
+    return {op.name: op for op in graph.get_operations() if op.type == 'PartitionedCall'}
 
 
 # ---- the loss
