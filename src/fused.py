@@ -1,6 +1,7 @@
 """What training computes in another way than sampling does, with the same numbers: less memory, fewer passes over it.
 
     training_ops    the pieces of a layer (model.Ops), which keep their arguments only and compute the rest again on the way back
+    one_graph       a layer as one graph that all layers call
     cross_entropy   the loss and its gradient at once, in blocks of positions, so that the logits of a batch are never all there;
     losses          the loss alone
 

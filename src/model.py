@@ -313,7 +313,8 @@ def mlp(x, p, ln, *, ops, place):
 
 def block(x, p, *, remember, mask, hparams, ops=Ops(), place=0):
     """One layer: attention, then mlp, each added to the stream. place: ops.drop's first of three in this layer."""
-    x = tf.add_n([x, attn(x, p['attn'], p['ln_1'], remember=remember, mask=mask, hparams=hparams, ops=ops, place=place)])    # the way back of + would keep both for their shapes
+    # add_n, for the way back of + would keep both sides to know their shapes
+    x = tf.add_n([x, attn(x, p['attn'], p['ln_1'], remember=remember, mask=mask, hparams=hparams, ops=ops, place=place)])
     return tf.add_n([x, mlp(x, p['mlp'], p['ln_2'], ops=ops, place=place + 2)])
 
 
