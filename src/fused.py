@@ -96,7 +96,7 @@ def one_graph(layer, trained, again):
 
 
 def recomputed_xla(f):
-    """recomputed within an XLA program; dicts of variables, but no tensors, may follow the first argument."""
+    """recomputed within an XLA program; of the arguments behind the first, variables alone get gradients."""
     return lambda x, *others: tf.recompute_grad(lambda x: f(x, *others))(x)
 
 
