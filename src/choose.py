@@ -173,7 +173,8 @@ def choose(logits, uniform, settings, history, prompt, stops=(), bias=None):
     if settings.temperature == 0:
         return int(logits.argmax())
     ids, logits = top_k(logits, int(settings.top_k))
-    logits /= np.float32(np.clip(settings.temperature, 1e-6, 1e38))         # of our own copy
+    if settings.temperature != 1:
+        logits /= np.float32(np.clip(settings.temperature, 1e-6, 1e38))     # of our own copy
     ids, logits = top_p(ids, logits, settings.top_p)
     ids, logits = min_p(ids, logits, settings.min_p)
     return pick(*typical(ids, logits, settings.typical_p), uniform)

@@ -45,7 +45,7 @@ END = b'GPT2LITE'                                       # the last bytes of a wh
 REACH = 64                                              # positions by which attention of single rows looks further; behind so many, BLAS's kernels
                                                         # make the same sums whether zeros follow or not
 WASTE = 256                                             # positions read in vain that cost what looking once more would: rows look together up to that
-ALONE = 4                                               # rows from which on two threads look, and choose
+MANY = 600                                              # positions of several rows that two threads look at sooner than one
 FEW, FAR = 64, 256                                      # up to so many rows NumPy looks at so many positions or more: LiteRT copies what it reads
 FAINT = 1e-30                                           # a sum of exponentials that is larger lost nothing to float32's range
 
@@ -331,8 +331,8 @@ class Engine:
         rows = np.arange(len(cache.lengths)) if rows is None else rows
         ids, lengths = np.reshape(ids, [-1, 1]), cache.lengths[rows]
         x = np.concatenate([self._start(cache, new, row) for new, row in zip(ids, rows)])
-        shares = {window: _shares(rows, lengths + 1, self.hparams.n_ctx, window) for window in {*self._windows}}
-        x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, shares[self._windows[layer]]))
+        groups = {window: [*_groups(rows, lengths + 1, self.hparams.n_ctx, window)] for window in {*self._windows}}
+        x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, groups[self._windows[layer]]))
         cache.ids[rows, lengths] = ids[:, 0]
         cache.lengths[rows] += 1
         return self._run(self._last, x=x, a=a)['logits']
@@ -400,10 +400,10 @@ class Engine:
                     break
             y[heads] = w @ values[heads] / total
 
-        self.together(look, _halves(len(y)))
+        self._together(look, _halves(len(y)))
         return y
 
-    def _look(self, qkv, values, rows, lengths, shares):
+    def _look(self, qkv, values, rows, lengths, groups):
         """The same of one new position in each of several rows, behind their first `lengths`: qkv [rows, 3 * n_embd], values [2, row, head, n_ctx,
         features] -> [rows, n_embd]. In NumPy, for LiteRT would first copy keys and values, which takes longer than all the rest. All sums are
         BLAS's (see REACH): how far the others look changes no digit."""
@@ -411,17 +411,18 @@ class Engine:
         values[0][rows, :, lengths], values[1][rows, :, lengths] = qkv[:, 1], qkv[:, 2]
         q, y = qkv[:, 0, :, None] * self._scale, np.empty_like(qkv[:, 0])                            # [rows, head, 1, features], [rows, head, features]
 
-        def look(groups):
+        def look(heads):
             for some, there, mask in groups:
-                keys, looked = values[:, there, :, :mask.shape[-1]]                                  # [some, head, all, features] each
-                w = q[some] @ keys.swapaxes(2, 3) + mask                                             # [some, head, 1, all]
+                keys, looked = values[:, there, heads, :mask.shape[-1]]                              # [some, head, all, features] each
+                w = q[some, heads] @ keys.swapaxes(2, 3) + mask                                      # [some, head, 1, all]
                 w = np.exp(w - w.max(axis=-1, keepdims=True))
-                y[some] = (w @ looked / (w @ _ones(mask.shape[-1])))[:, :, 0]
+                y[some, heads] = (w @ looked / (w @ _ones(mask.shape[-1])))[:, :, 0]
 
-        self.together(look, shares)
+        many = len(rows) > 1 and sum(mask.size for _, _, mask in groups) >= MANY
+        self._together(look, _halves(self.hparams.n_head) if many else [slice(None)])
         return y.reshape(len(rows), -1)
 
-    def together(self, f, shares):
+    def _together(self, f, shares):
         """f(share) of each share of some work, one or two, at the same time."""
         others = [self._pool.submit(f, share) for share in shares[1:]]
         f(shares[0])
@@ -477,24 +478,18 @@ def _ones(n):
     return np.ones([n, 1], np.float32)
 
 
-def _halves(n, fewest=2):
-    """What each thread takes of n things: a slice, or two where they are no fewer than `fewest`."""
-    return [slice(n // 2, n), slice(n // 2)] if n >= fewest else [slice(n)]
+def _halves(n):
+    """What each thread takes of n things: a slice, or two."""
+    return [slice(n // 2, n), slice(n // 2)] if n > 1 else [slice(n)]
 
 
-def _shares(rows, lengths, n_ctx, window=0):
-    """What each thread looks at: rows of which the first `lengths` positions count -> a list of _groups, or two, of about as many positions."""
-    reaches = np.minimum(-(-lengths // REACH) * REACH, n_ctx)
-    half = 0 if len(rows) < ALONE else int(np.searchsorted(np.cumsum(reaches), reaches.sum() / 2)) + 1
-    return [list(_groups(rows, lengths, reaches, window, start, end)) for start, end in ((0, half), (half, len(rows))) if start < end]
-
-
-def _groups(rows, lengths, reaches, window, start, end):
-    """Which of rows[start:end] look together: neighbours of about the same length -> (slice of rows, slice of the cache, mask [n, 1, 1, all] that
-    hides what is beyond a row's own length, or further back than a window)."""
-    for stop in range(start + 1, end + 1):
+def _groups(rows, lengths, n_ctx, window=0):
+    """Which of rows, of which the first `lengths` positions count, look together: neighbours of about the same length -> (slice of rows, slice of
+    the cache, mask [n, 1, 1, all] that hides what is beyond a row's own length, or further back than a window)."""
+    reaches, start = np.minimum(-(-lengths // REACH) * REACH, n_ctx), 0
+    for stop in range(1, len(rows) + 1):
         more = slice(start, stop + 1)
-        if stop == end or rows[stop] != rows[stop - 1] + 1 or (reaches[more].max() - reaches[more]).sum() > WASTE:
+        if stop == len(rows) or rows[stop] != rows[stop - 1] + 1 or (reaches[more].max() - reaches[more]).sum() > WASTE:
             some = slice(start, stop)
             there, length = np.arange(reaches[some].max()), lengths[some, None]
             hidden = (there >= length) | (there < length - window if window else False)
@@ -543,17 +538,11 @@ class Generator:
         last, made, done = np.array(last), [], np.ones(batch, bool)
         done[rows] = False
         uniforms = np.array([draws[row](min(steps, n_ctx - len(unread) - cache.lengths[rows].max())) for row in rows])
-
-        def pick(some):
-            for row, new, uniform in some:
-                n = cache.lengths[row]
-                last[row] = choose(new, uniform, settings[row], cache.ids[row, :n], cache.prompts[row], stops[row][stops[row] >= 0], bias[row])
-
-        shares = _halves(len(rows), ALONE)
         for column in uniforms.T:
             logits = self.engine.step(cache, last[rows], rows) if made or not len(unread) else [self.engine.read(cache, [*unread, *last[rows]], rows[0])]
-            found = [*zip(rows, logits, column)]
-            self.engine.together(pick, [found[share] for share in shares])
+            for row, new, uniform in zip(rows, logits, column):          # in two threads their short calls would wait for Python's lock
+                n = cache.lengths[row]
+                last[row] = choose(new, uniform, settings[row], cache.ids[row, :n], cache.prompts[row], stops[row][stops[row] >= 0], bias[row])
             made.append(last.copy())
             done |= (last[:, None] == stops).any(axis=1)
             if done.all():

@@ -140,13 +140,12 @@ def test_rows_look_together_where_that_is_cheaper_and_each_at_its_own():
     lengths = np.array([5, 60, 64, 65, 130, 290, 300, 7, 8, 9])
     rows = np.array([0, 1, 2, 3, 4, 5, 6, 8, 9, 10])                     # 7 is not among them
     for window in (0, 20):
-        shares = lite._shares(rows, lengths, 300, window)
-        assert [[(some.start, some.stop) for some, _, _ in groups] for groups in shares] == [[(0, 4), (4, 6)], [(6, 7), (7, 10)]]
-        for some, there, mask in sum(shares, []):
+        groups = [*lite._groups(rows, lengths, 300, window)]
+        assert [(some.start, some.stop) for some, _, _ in groups] == [(0, 4), (4, 7), (7, 10)]
+        for some, there, mask in groups:
             assert rows[some].tolist() == list(range(there.start, there.stop)) and mask.shape[-1] in (64, 128, 300)
             for length, hidden in zip(lengths[some], mask[:, 0, 0]):
                 assert np.flatnonzero(hidden == 0).tolist() == list(range(max(0, length - window) if window else 0, length))
-    assert len(lite._shares(rows[:3], lengths[:3], 300)) == 1           # too few for two threads
 
 
 def test_a_row_is_copied(tmp_path):
