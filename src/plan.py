@@ -54,7 +54,7 @@ class Plan:
         blocks = fused.loss_blocks(tokens, hparams.n_vocab, size)
         logits = (size + 4) * tokens / blocks * hparams.n_vocab
         loss = activations + 2.44 * wte + 1.66 * logits
-        update = (1.06 if self.recompute else 1.46) * 4 * self.n_trained + 2.46 * wte * (self.optimizer not in ('adam', 'sgd'))      # the others are Keras's, in many operations
+        update = (1.06 if self.recompute else 1.46) * 4 * self.n_trained + 3.9 * wte * (self.optimizer == 'lion')       # Keras's, in many operations
         return 0.773e9 + 5e6 * hparams.n_layer + weights + kept + inputs + scores + max(loss, update)  # TensorFlow itself, its graph
 
     def fitting(self, there):

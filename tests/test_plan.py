@@ -21,13 +21,15 @@ def test_operations_of_124M():
 
 
 @pytest.mark.parametrize('changes, measured', [
-    ({}, 3.12), ({'recompute': True}, 2.94), ({'recompute': True, 'precision': 'bfloat16'}, 2.88), ({'recompute': True, 'optimizer': 'adafactor'}, 2.13),
-    ({'recompute': True, 'batch_size': 4}, 3.31), ({'recompute': True, 'n_trained': 1_179_648, 'learns_wte': False}, 1.53), ({'precision': 'bfloat16'}, 3.26), ({'batch_size': 4}, 4.40), ({'batch_size': 4, 'seq_len': 256}, 3.12),
-    ({'n_trained': 1_179_648, 'learns_wte': False}, 1.94),
+    ({}, 3.12), ({'recompute': True}, 2.87), ({'recompute': True, 'precision': 'bfloat16'}, 2.82), ({'recompute': True, 'batch_size': 4}, 3.22),
+    ({'precision': 'bfloat16'}, 3.26), ({'batch_size': 4}, 4.40), ({'batch_size': 4, 'seq_len': 256}, 3.12),
+    ({'recompute': True, 'optimizer': 'adafactor'}, 1.96), ({'optimizer': 'adafactor'}, 2.39), ({'recompute': True, 'optimizer': 'lion'}, 3.11),
+    ({'optimizer': 'lion'}, 3.09), ({'recompute': True, 'optimizer': 'sgd'}, 1.85), ({'optimizer': 'sgd'}, 2.07),
+    ({'recompute': True, 'n_trained': 1_179_648, 'learns_wte': False}, 1.48), ({'n_trained': 1_179_648, 'learns_wte': False}, 1.94),
     ({'hparams': HParams(n_embd=1024, n_head=16, n_layer=24), 'n_trained': 354_823_168}, 7.21),
-    ({'recompute': True, 'hparams': HParams(n_embd=1024, n_head=16, n_layer=24), 'n_trained': 354_823_168}, 6.70),
-    ({'hparams': HParams(n_embd=1280, n_head=20, n_layer=36), 'n_trained': 774_030_080, 'optimizer': 'adafactor'}, 8.49),
-    ({'hparams': HParams(n_embd=1600, n_head=25, n_layer=48), 'n_trained': 9_830_400, 'learns_wte': False}, 11.91)])
+    ({'recompute': True, 'hparams': HParams(n_embd=1024, n_head=16, n_layer=24), 'n_trained': 354_823_168}, 6.66),
+    ({'hparams': HParams(n_embd=1280, n_head=20, n_layer=36), 'n_trained': 774_030_080, 'optimizer': 'adafactor'}, 8.63),
+    ({'hparams': HParams(n_embd=1600, n_head=25, n_layer=48), 'n_trained': 9_830_400, 'learns_wte': False}, 10.97)])
 def test_estimates_are_within_15_percent_of_peaks_that_were_measured(changes, measured):
     assert replace(GPT2, **changes).bytes() / 1e9 == pytest.approx(measured, rel=0.15)
 
