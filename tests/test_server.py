@@ -403,7 +403,7 @@ def test_top_p_of_0_is_the_likeliest_alone(port):
     assert len(found) == 1
 
 
-@pytest.mark.parametrize('request_, wanted, words', [
+WRONG = [
     (post('/v1/completions', b'{"prompt": '), 400, 'not JSON'),
     (post('/v1/completions', b'{"prompt": "\xff"}'), 400, 'not UTF-8'),
     (post('/v1/completions', b'[' * 100000), 400, 'nested too deeply'),
@@ -421,7 +421,10 @@ def test_top_p_of_0_is_the_likeliest_alone(port):
     (b'GET /health HTTP/1.1\r\nHost: chat.evil.example\r\n\r\n', 400, 'localhost'),
     (b'GET /health HTTP/1.1\r\nHost: [\r\n\r\n', 400, 'localhost'),
     (post('/v1/completions', b'x' * 1048577), 413, '1048576'),
-    (post('/v1/completions', b'x' * 5000000, 'Connection: close'), 413, '1048576')], ids=range(18))
+    (post('/v1/completions', b'x' * 5000000, 'Connection: close'), 413, '1048576')]       # (request, status, words of the error)
+
+
+@pytest.mark.parametrize('request_, wanted, words', WRONG, ids=range(len(WRONG)))
 def test_what_no_client_should_send(port, request_, wanted, words):
     found = raw(port, request_)
     assert status(found) == wanted and words in error(found)['message']
@@ -442,6 +445,54 @@ def test_a_connection_is_kept(port):
         for body, wanted in (({'prompt': 'a'}, 200), ({'prompt': 'a', 'n': 0}, 400), (b'x' * 1100000, 413), ({'prompt': 'a'}, 200)):
             connection.sendall(post('/v1/completions', body))
             assert status(read_response(connection)) == wanted
+
+
+def test_a_thousand_good_wrong_and_broken_off(port):
+    """Twenty at a time: each gets what it gets alone, whatever the others do; nothing fails on our side, and memory stays."""
+    def say(i):
+        return {'messages': [{'role': 'user', 'content': f'friend {i} says hello'}], 'seed': i, 'max_tokens': 12}
+
+    def chat_at(i, **more):
+        return post('/v1/chat/completions', say(i % 25) | more, 'Connection: close')
+
+    def said(i):
+        return json.loads(raw(port, chat_at(i)).partition(b'\r\n\r\n')[2])['choices'][0]['message']['content']
+
+    def streamed(i):
+        with client(port).chat.completions.create(model='r', stream=True, **say(i % 25)) as chunks:
+            return ''.join(chunk.choices[0].delta.content or '' for chunk in chunks if chunk.choices)
+
+    def broken_off(i):
+        """Gone in the midst of asking, or of the answer."""
+        request = chat_at(i, stream=True, max_tokens=60)
+        with socket.create_connection(('127.0.0.1', port), 30) as connection:
+            connection.sendall(request[:i % 400] if i % 2 else request)
+            if not i % 2:
+                connection.recv(1 + i % 200)
+
+    def ask(i):
+        match i % 4:
+            case 0:
+                assert said(i) == alone[i % 25]
+            case 1:
+                assert streamed(i) == alone[i % 25]
+            case 2:
+                request, wanted, words = WRONG[i // 4 % len(WRONG)]
+                found = raw(port, request)
+                assert status(found) == wanted and words in error(found)['message']
+            case 3:
+                broken_off(i // 4)
+
+    alone = [said(i) for i in range(25)]
+    assert len(set(alone)) > 20
+    memory = []
+    with ThreadPoolExecutor(20) as pool:
+        for some in range(0, 1000, 250):
+            list(pool.map(ask, range(some, some + 250)))
+            memory.append(numbers(port)['process_resident_memory_bytes'])
+    until(lambda: numbers(port)['serve_running'] == numbers(port)['serve_waiting'] == 0)
+    assert not [name for name in numbers(port) if 'status="5' in name]
+    assert memory[-1] < 1.1 * memory[0], memory
 
 
 @pytest.mark.parametrize('host', ['localhost', 'LOCALHOST:80', '127.0.0.1:8000', '127.9.9.9', '[::1]:8000'])
