@@ -148,6 +148,18 @@ def test_rows_look_together_where_that_is_cheaper_and_each_at_its_own():
                 assert np.flatnonzero(hidden == 0).tolist() == list(range(max(0, length - window) if window else 0, length))
 
 
+def test_two_threads_look_where_several_rows_look_far(exact, monkeypatch):
+    """All positions that are read count, 600 of several rows; a single row looks in one."""
+    engine, threads = exact[0], set()
+    monkeypatch.setattr(engine, '_together', lambda look, shares: threads.add(len(shares)) or [look(share) for share in shares])
+    for lengths, wanted in (([290], 1), ([63, 63, 63], 1), ([250, 250], 1), ([290, 290], 2)):
+        cache = lite.Cache(engine.hparams, len(lengths))
+        cache.lengths[:] = lengths
+        threads.clear()
+        engine.step(cache, [1] * len(lengths))
+        assert threads == {wanted}
+
+
 def test_a_row_is_copied(tmp_path):
     engine, _ = made(tmp_path, 'float32', HParams(n_vocab=61, n_ctx=40, n_embd=48, n_head=3, n_layer=2, type_tokens=(7, 9)))
     cache = lite.Cache(engine.hparams, 2)
