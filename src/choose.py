@@ -12,9 +12,9 @@ import functools
 
 import numpy as np
 
-from .settings import REMOVED
+from .settings import REMOVED, SPREAD
 
-BLOCK = 256                                             # tokens in one look, of top_k and of pick
+BLOCK = 256                                             # tokens in one look of top_k
 BINS = 4096                                             # of distances, of typical
 
 
@@ -152,21 +152,41 @@ def typical(ids, logits, p):
 
 # ---- the choice
 
-def pick(ids, logits, uniform):
-    """Draw by inverting the cumulative distribution; uniform in [0, 1). First the block, then the token in it: cumulative sums are slow."""
-    weights = weights_of(logits)
-    whole = len(weights) // BLOCK * BLOCK
-    blocks = np.cumsum(np.append(weights[:whole].reshape(-1, BLOCK) @ np.ones(BLOCK, np.float32), weights[whole:].sum()), dtype=np.float64)
-    wanted = uniform * blocks[-1]
-    block = np.searchsorted(blocks[:-1], wanted, side='right')
-    some = np.cumsum(weights[block * BLOCK:(block + 1) * BLOCK], dtype=np.float64)
-    return int(ids[block * BLOCK + np.searchsorted(some[:-1], wanted - (blocks[block - 1] if block else 0), side='right')])
+def arrivals(ids, key):
+    """When each of ids [n] would arrive, were all as likely: what -log(1 - u) is of, u [n] float32 in (0, 1), hashed of the id and the key [2] uint32.
+    Uniform over all keys, and independent (MurmurHash3's last mix, the second half of the key added in its midst)."""
+    golden, first, second = map(np.uint32, SPREAD)
+    h = ids.astype(np.uint32)
+    h *= golden
+    h += key[0]
+    h ^= h >> np.uint32(16)
+    h *= first
+    h ^= h >> np.uint32(13)
+    h += key[1]
+    h *= second
+    h ^= h >> np.uint32(16)
+    h |= np.uint32(1)
+    u = h.astype(np.float32)
+    u *= np.float32(2 ** -32)
+    return np.minimum(u, np.float32(1 - 2 ** -24), out=u)
 
 
-def choose(logits, uniform, settings, history, prompt, stops=(), bias=None):
+def pick(ids, logits, key):
+    """Draw by a race: each token arrives after an exponential time whose rate is its probability, the first one wins (Gumbel's trick: Maddison et al.
+    2014, arXiv:1411.0030, section 2). The same key lets those win who would, when other weights give nearly the same probabilities: at a total variation
+    distance d the choice differs with a probability of at most 2 d / (1 + d) (Daliri et al. 2024, arXiv:2408.07978).
+
+    A time is at least u: who would lose against the likeliest even so is not looked at.
+    """
+    weights, u = weights_of(logits), arrivals(ids, key)
+    some = np.flatnonzero(u <= weights * -np.log1p(-u[weights.argmax()]))
+    return int(ids[some[np.argmin(-np.log1p(-u[some]) / weights[some])]])
+
+
+def choose(logits, key, settings, history, prompt, stops=(), bias=None):
     """The next token, an int: the most likely one at temperature 0, else drawn from what the filters leave.
 
-    logits [n_vocab] float32, uniform in [0, 1), settings: as logits.Settings; history [n] int32: the ids so far, of which the generated ones start
+    logits [n_vocab] float32, key [2] uint32 (settings.Draw), settings: as logits.Settings; history [n] int32: the ids so far, of which the generated ones start
     at `prompt` (below 0 when the window has slid on); stops: ids that end a text; bias [n_vocab] float32: REMOVED or -inf bans a token.
     """
     logits = penalize(logits, settings, history, prompt, stops, bias)
@@ -177,7 +197,7 @@ def choose(logits, uniform, settings, history, prompt, stops=(), bias=None):
         logits /= np.float32(np.clip(settings.temperature, 1e-6, 1e38))     # of our own copy
     ids, logits = top_p(ids, logits, settings.top_p)
     ids, logits = min_p(ids, logits, settings.min_p)
-    return pick(*typical(ids, logits, settings.typical_p), uniform)
+    return pick(*typical(ids, logits, settings.typical_p), key)
 
 
 # ---- beam search

@@ -329,12 +329,20 @@ class Engine:
         """Put an id behind what is in each row, or in each of `rows`, which have room, in one pass -> the logits of what follows, [rows, n_vocab]
         float32. What a row gets does not depend on the others, not in its last digit."""
         rows = np.arange(len(cache.lengths)) if rows is None else rows
-        ids, lengths = np.reshape(ids, [-1, 1]), cache.lengths[rows]
-        x = np.concatenate([self._start(cache, new, row) for new, row in zip(ids, rows)])
+        ids = np.reshape(ids, [-1, 1])
+        return self._single(cache, ids[:, 0], rows, cache.lengths[rows], np.concatenate([self._start(cache, new, row) for new, row in zip(ids, rows)]))
+
+    def steps(self, cache, ids, row=0):
+        """Put ids [n] behind what is in a row, which has room, in one pass -> the logits of what follows each, [n, n_vocab] float32: to the last digit
+        what `step` gives for one after the other."""
+        return self._single(cache, ids, np.full(len(ids), row), cache.lengths[row] + np.arange(len(ids)), self._start(cache, ids, row))
+
+    def _single(self, cache, ids, rows, lengths, x):
+        """Put ids [n] into rows [n] behind their first lengths [n] positions; x [n, n_embd]: what goes into the first layer -> logits [n, n_vocab]."""
         groups = {window: [*_groups(rows, lengths + 1, self.hparams.n_ctx, window)] for window in {*self._windows}}
         x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, groups[self._windows[layer]]))
-        cache.ids[rows, lengths] = ids[:, 0]
-        cache.lengths[rows] += 1
+        cache.ids[rows, lengths] = ids
+        cache.lengths[rows] = lengths + 1
         return self._run(self._last, x=x, a=a)['logits']
 
     def _passes(self, cache, ids, row):
@@ -500,11 +508,18 @@ def _groups(rows, lengths, n_ctx, window=0):
 # ---- what drives it
 
 class Generator:
-    """An Engine that is driven as sample.Generator is."""
-    READS_ALONG = True                                  # decode takes what is unread
+    """An Engine that is driven as sample.Generator is.
 
-    def __init__(self, engine):
-        self.engine, self.hparams = engine, engine.hparams
+    draft: an Engine of the same model in fewer bits. It guesses the next tokens of a single text, each from the one before, and the engine reads them
+    all in one pass, which takes little longer than a step: its weights come from memory once. Chosen by the same keys, most are what the engine
+    has (choose.pick); from the first on that is not, they are dropped. The text is the engine's own, to the last digit, whatever was guessed
+    (Leviathan et al. 2023, arXiv:2211.17192; by keys: Daliri et al. 2024, arXiv:2408.07978, section 4). The draft looks at the engine's keys and values.
+    """
+    READS_ALONG = True                                  # decode takes what is unread
+    GUESSES = 4                                         # tokens that the draft is ahead at most
+
+    def __init__(self, engine, draft=None):
+        self.engine, self.draft, self.hparams, self._ahead = engine, draft, engine.hparams, self.GUESSES
 
     def cache(self, batch_size=1):
         """An empty Cache."""
@@ -537,17 +552,46 @@ class Generator:
         bias = [None] * batch if bias is None else np.broadcast_to(bias, [batch, self.hparams.n_vocab])
         last, made, done = np.array(last), [], np.ones(batch, bool)
         done[rows] = False
-        uniforms = np.array([draws[row](min(steps, n_ctx - len(unread) - cache.lengths[rows].max())) for row in rows])
-        for column in uniforms.T:
-            logits = self.engine.step(cache, last[rows], rows) if made or not len(unread) else [self.engine.read(cache, [*unread, *last[rows]], rows[0])]
-            for row, new, uniform in zip(rows, logits, column):          # in two threads their short calls would wait for Python's lock
-                n = cache.lengths[row]
-                last[row] = choose(new, uniform, settings[row], cache.ids[row, :n], cache.prompts[row], stops[row][stops[row] >= 0], bias[row])
-            made.append(last.copy())
-            done |= (last[:, None] == stops).any(axis=1)
-            if done.all():
-                break
+        steps, first = min(steps, n_ctx - len(unread) - cache.lengths[rows].max()), rows[0]
+        keys = {row: draws[row](steps) for row in rows}
+
+        def chosen(row, logits, n, i):
+            """The i-th new token of a row, behind its first n positions."""
+            return choose(logits, keys[row][i], settings[row], cache.ids[row, :n], cache.prompts[row], stops[row][stops[row] >= 0], bias[row])
+
+        while len(made) < steps and not done.all():
+            guesses = []
+            if len(unread) and not made:
+                logits = self.engine.read(cache, [*unread, last[first]], first)[None, None]              # [1, 1, n_vocab]
+            elif self.draft and len(rows) == 1:
+                guesses = self._guess(cache, first, last[first], steps - len(made) - 1, stops[first], lambda *of: chosen(first, *of), len(made))
+                logits = self.engine.steps(cache, [last[first], *guesses], first)[:, None]               # [guesses + 1, 1, n_vocab]
+            else:
+                logits = self.engine.step(cache, last[rows], rows)[None]                                 # [1, rows, n_vocab]
+            lengths = cache.lengths[rows] - len(guesses)
+            for ahead, column in enumerate(logits):
+                for row, n, new in zip(rows, lengths + ahead, column):   # in two threads their short calls would wait for Python's lock
+                    last[row] = chosen(row, new, n, len(made))
+                made.append(last.copy())
+                done |= (last[:, None] == stops).any(axis=1)
+                if done.all() or [last[first]] != guesses[ahead:ahead + 1]:
+                    break
+            cache.cut(lengths + ahead, rows)
+            if guesses:
+                self._ahead = min(self._ahead + 1, self.GUESSES) if ahead == len(guesses) else max(self._ahead - 1, 1)
         return np.array(made).T
+
+    def _guess(self, cache, row, last, most, stops, chosen, i):
+        """What the draft has behind `last`, which is not yet in the row: up to `most` tokens, of which the last may be a stop. chosen(logits, n, i):
+        the i-th new token, behind the first n positions."""
+        start, found = cache.lengths[row], []
+        try:
+            while len(found) < min(self._ahead, most) and not (found and last in stops):
+                last = chosen(self.draft.step(cache, [last], np.array([row]))[0], start + len(found) + 1, i + len(found))
+                found.append(last)
+        finally:
+            cache.cut(start, row)                       # the draft's keys and values are nobody's, whatever happens
+        return found
 
     def beam_search(self, context, settings, length, beams, stops=(-1,)):
         """What stream.beam_search finds behind context [n], of at most `length` ids, for which there is room."""
@@ -569,17 +613,28 @@ class Generator:
 
 
 def generator(prefix, models_dir='models', precision='int8'):
-    """The Generator of a checkpoint on this CPU, from the file `<precision>.tflite` beside it, which is made of it if need be: by another
-    process, so that this one does without TensorFlow. Raises OSError where that file cannot be written."""
+    """The Generator of a checkpoint on this CPU; in float32 with int8 as its draft. Raises OSError where `engine` does."""
+    exact, draft = engine(prefix, models_dir, precision), None
+    if precision != 'int8':
+        try:
+            draft = engine(prefix, models_dir)
+        except OSError as error:
+            print(f'(nothing is guessed ahead: {error})', file=sys.stderr)
+    return Generator(exact, draft)
+
+
+def engine(prefix, models_dir='models', precision='int8'):
+    """The Engine of a checkpoint, from the file `<precision>.tflite` beside it, which is made of it if need be: by another process, so that this
+    one does without TensorFlow. Raises OSError where that file cannot be written."""
     folder = os.path.dirname(prefix)
     path, sizes = os.path.join(folder, precision + '.tflite'), os.path.join(folder, 'hparams.json')
     of = files.sha256(prefix + '.index', *([sizes] if os.path.isfile(sizes) else []))
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for _ in range(ATTEMPTS):                           # another process may make the file of another checkpoint of the folder
         with contextlib.suppress(ValueError):
-            engine = Engine(path)
-            if (engine.of, engine.precision) == (of, precision):
-                return Generator(engine)
+            found = Engine(path)
+            if (found.of, found.precision) == (of, precision):
+                return found
         print(f'(making {path} of the weights: once, as long as they do not change)', file=sys.stderr)
         made = subprocess.run([sys.executable, '-m', 'src.lite', *map(os.path.abspath, (prefix, models_dir, path)), precision, of],
                               cwd=root, stderr=subprocess.PIPE, text=True, errors='replace')

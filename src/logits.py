@@ -13,9 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from .settings import REMOVED, Settings
-
-BLOCK = 256                                             # pick looks for the block of this many tokens first: cumulative sums are slow
+from .settings import REMOVED, SPREAD, Settings
 
 
 def by_row(rows):
@@ -230,29 +228,28 @@ def typical_logits(logits, p):
 
 # ---- the choice
 
-def pick(logits, uniform):
-    """Draw a token of each row by inverting the cumulative distribution. uniform [batch], in [0, 1) -> ids [batch] int32."""
-    n = logits.shape[-1]
-    likely = tf.where(logits > REMOVED / 2, tf.exp(logits - highest(logits)), 0.)
-    blocks = tf.reshape(tf.pad(likely, [[0, 0], [0, -n % BLOCK]]), [-1, -(-n // BLOCK), BLOCK])
+def arrivals(key, n):
+    """choose.arrivals of the tokens 0 to n - 1 in each row: key [batch, 2] uint32 -> [batch, n] float32 in (0, 1)."""
+    golden, first, second = (tf.constant(number, tf.uint32) for number in SPREAD)
 
-    def crossed(weights, target):
-        """The first of the weights [batch, n] at which their sum reaches target [batch, 1], never one of 0; and the sum before it."""
-        cumulative = tf.cumsum(weights, axis=-1)
-        at = tf.argmax(tf.cast((cumulative >= tf.minimum(target, highest(cumulative))) & (weights > 0), tf.int32), axis=-1, output_type=tf.int32)
-        return at, tf.gather(cumulative - weights, at[:, None], batch_dims=1)
+    def fold(h, bits):
+        return tf.bitwise.bitwise_xor(h, tf.bitwise.right_shift(h, tf.constant(bits, tf.uint32)))
 
-    sums = tf.reduce_sum(blocks, axis=-1)
-    target = uniform[:, None] * tf.reduce_sum(sums, axis=-1, keepdims=True)
-    block, before = crossed(sums, target)
-    token, _ = crossed(tf.gather(blocks, block, batch_dims=1), target - before)
-    return block * BLOCK + token
+    h = fold(tf.cast(tf.range(n), tf.uint32) * golden + key[:, :1], 16) * first
+    h = fold((fold(h, 13) + key[:, 1:]) * second, 16)
+    return tf.minimum(tf.cast(tf.bitwise.bitwise_or(h, tf.constant(1, tf.uint32)), tf.float32) * 2 ** -32, 1 - 2 ** -24)
 
 
-def choose(logits, uniform, settings, past, bias, stops):
+def pick(logits, key):
+    """Draw a token of each row by choose.pick's race. key [batch, 2] uint32 -> ids [batch] int32."""
+    weights = tf.where(logits > REMOVED / 2, tf.exp(logits - highest(logits)), 0.)
+    return tf.argmax(weights / -tf.math.log1p(-arrivals(key, logits.shape[-1])), axis=-1, output_type=tf.int32)
+
+
+def choose(logits, key, settings, past, bias, stops):
     """The next token of each row, [batch] int32: the most likely one at temperature 0, else drawn from what the filters leave.
 
-    logits [batch, n_vocab], uniform [batch] in [0, 1), Settings of tensors, Past; bias [n_vocab] or [batch, n_vocab], 0: none;
+    logits [batch, n_vocab], key [batch, 2] uint32, Settings of tensors, Past; bias [n_vocab] or [batch, n_vocab], 0: none;
     stops [stops] or [batch, stops], -1: none.
     """
     logits = penalize(logits, settings, past, bias, stops)
@@ -261,7 +258,7 @@ def choose(logits, uniform, settings, past, bias, stops):
     def draw():
         filtered = top_k_logits(divide_by_temperature(logits, settings.temperature), settings.top_k)
         filtered = min_p_logits(top_p_logits(filtered, settings.top_p), settings.min_p)
-        return pick(typical_logits(filtered, settings.typical_p), uniform)
+        return pick(typical_logits(filtered, settings.typical_p), key)
 
     nothing = tf.zeros(logits.shape[0], tf.int32)
     return tf.where(drawn, tf.cond(tf.reduce_any(drawn), draw, lambda: nothing),

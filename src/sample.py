@@ -3,7 +3,7 @@
     Generator.prefill: what was said, in one pass -> Cache
     Generator.decode: a token at a time, each from the one before, chosen by logits.choose -> ids
 
-One random number a token and row comes from NumPy, seeded by (seed, row): the same seed gives the same text, on any device
+One key a token and row comes from NumPy, seeded by (seed, row): the same seed gives the same text, on any device
 and whatever else is in the batch. The cache is static, [batch, n_layer, 2, n_head, n_ctx, features], and written in place; it is read
 no further than it is filled. Each program is compiled once per batch size: settings are arguments, not constants.
 """
@@ -84,7 +84,7 @@ class Generator:
         h, present = model.hidden(self.hparams, self.params, X, *arguments, dtype=self._dtype, **options)
         return model.logits(self.params, h), present
 
-    def _decode_steps(self, last, values, speaker, past, uniforms, steps, settings, bias, stops, done):
+    def _decode_steps(self, last, values, speaker, past, keys, steps, settings, bias, stops, done):
         """`steps` tokens behind `last` [batch], or fewer when each row is done or has made one of its stops [batch, stops].
         -> ids [batch, STEPS], made, values."""
 
@@ -92,7 +92,7 @@ class Generator:
             logits, values = self._logits(last[:, None], values, past.length - 1, speaker)
             if self.hparams.type_tokens:
                 speaker = model.token_types(self.hparams, last[:, None], speaker)[:, 0]
-            last = choose(logits[:, 0], uniforms[:, i], settings, past, bias, stops)
+            last = choose(logits[:, 0], keys[:, i], settings, past, bias, stops)
             done |= tf.reduce_any(last[:, None] == stops, axis=-1)
             return i + 1, last, speaker, values, append(past, last), done, tf.where(tf.range(STEPS) == i, last[:, None], ids)
 
@@ -153,15 +153,15 @@ class Generator:
         batch, n_ctx = cache.ids.shape
         active = np.ones(batch, bool) if active is None else active
         steps = min(steps, STEPS, n_ctx - cache.lengths[active].max())
-        uniforms = np.zeros([batch, STEPS], np.float32)
+        keys = np.zeros([batch, STEPS, 2], np.uint32)
         for row in np.flatnonzero(active):
-            uniforms[row, :steps] = draws[row](steps)
+            keys[row, :steps] = draws[row](steps)
         lengths = np.where(active, cache.lengths, 0)
         history = cache.ids.copy()
         history[np.arange(batch), lengths] = last
         past = Past(tf.constant(history), tf.constant(lengths + 1), tf.constant(cache.prompts))
         ids, made, cache.values = self._decode(
-            tf.constant(last, tf.int32), cache.values, tf.constant(cache.speakers()), past, tf.constant(uniforms), tf.constant(steps, tf.int32),
+            tf.constant(last, tf.int32), cache.values, tf.constant(cache.speakers()), past, tf.constant(keys), tf.constant(steps, tf.int32),
             by_row([settings] * batch if isinstance(settings, Settings) else settings),
             tf.zeros(self.hparams.n_vocab) if bias is None else tf.constant(bias, tf.float32),
             tf.constant(np.broadcast_to(np.asarray(stops, np.int32), [batch, np.shape(stops)[-1]])), tf.constant(~active))

@@ -9,6 +9,7 @@ from .console import UsageError
 
 
 REMOVED = -1e10                                         # the logit of a token that was taken out, as in the original
+SPREAD = 0x9e3779b1, 0x85ebca6b, 0xc2b2ae35             # of choose.arrivals: 2^32 / golden ratio, and MurmurHash3's two (A. Appleby, fmix32)
 
 
 class Settings(NamedTuple):
@@ -65,5 +66,5 @@ class Draw:
         self._random = np.random.default_rng([*(abs(int(s)) for s in np.ravel(fresh_seed() if seed is None else seed)), row])
 
     def __call__(self, steps):
-        """[steps] float32 in [0, 1)."""
-        return self._random.random(steps, np.float32)
+        """[steps, 2] uint32: a key for each token."""
+        return self._random.integers(1 << 32, size=[steps, 2], dtype=np.uint32)

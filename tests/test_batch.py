@@ -1,4 +1,4 @@
-"""What comes out of a batch is what comes out alone, whichever of the two generators makes it."""
+"""What comes out of a batch is what comes out alone, whichever of the two generators makes it, and whether a draft guesses."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,16 +15,17 @@ SMALL = HParams(n_vocab=61, n_ctx=24, n_embd=16, n_head=2, n_layer=2)
 GREEDY = Settings(temperature=0)
 
 
-@pytest.fixture(scope='module', params=['LiteRT', 'XLA'])
+@pytest.fixture(scope='module', params=['LiteRT', 'LiteRT, drafted', 'XLA'])
 def generator(request, tmp_path_factory):
     params = rough_params(SMALL, 2, scale=0.2)
     params['wpe'].assign_add(np.random.default_rng(2).standard_normal([24, 16], np.float32))       # the most likely token changes from place to place
     params['ln_f']['b'].assign(tf.zeros(16))
     if request.param == 'XLA':
         return sample.Generator(SMALL, params)
-    path, found = str(tmp_path_factory.mktemp('batch') / 'float32.tflite'), model.flat(params)
-    lite.write(path, SMALL, lambda name: found[name].numpy(), precision='float32')
-    return lite.Generator(lite.Engine(path))
+    folder, found = tmp_path_factory.mktemp('batch'), model.flat(params)
+    for precision in ('float32', 'int8'):
+        lite.write(str(folder / precision), SMALL, lambda name: found[name].numpy(), precision=precision)
+    return lite.Generator(lite.Engine(str(folder / 'float32')), lite.Engine(str(folder / 'int8')) if request.param.endswith('drafted') else None)
 
 
 def alone(generator, sequence):

@@ -1,4 +1,4 @@
-"""Each filter by hand, and the choice against that of logits.py: the same token for the same number."""
+"""Each filter by hand, and the choice against that of logits.py: the same token for the same key."""
 import math
 import subprocess
 import sys
@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_logits import chi_square_p, random_keys, softmax
 
 from src import choose as C
 from src import logits as L
@@ -90,11 +91,69 @@ def test_typical_keeps_what_sorting_all_by_their_distance_keeps(scale):
         assert set(kept(C.typical, logits, share)) == set(order[:n])
 
 
-def test_pick_gives_each_token_its_share_in_order():
-    assert [C.pick(np.array([3, 5, 8]), log(.5, .3, .2), u) for u in (0, .49, .51, .79, .81, 1 - 2 ** -24)] == [3, 3, 5, 5, 8, 8]
-    assert C.pick(np.array([3, 5]), np.array([-900, 0], np.float32), 0.0) == 5                      # never one of probability 0
-    many = np.zeros(3 * C.BLOCK + 5, np.float32)
-    assert [C.pick(np.arange(len(many)), many, (i + 0.5) / len(many)) for i in range(len(many))] == list(range(len(many)))
+def arrival(token, key):
+    """One of choose.arrivals, in Python's integers."""
+    h = (token * 0x9e3779b1 + key[0]) % 2 ** 32
+    h = (h ^ h >> 16) * 0x85ebca6b % 2 ** 32
+    h = ((h ^ h >> 13) + key[1]) * 0xc2b2ae35 % 2 ** 32
+    return min((h ^ h >> 16 | 1) / 2 ** 32, 1 - 2 ** -24)
+
+
+def test_arrivals_by_hand():
+    for key in [[0, 0], [2 ** 32 - 1, 2 ** 32 - 1], *random_keys(5).tolist()]:
+        ids = [0, 1, 2, 255, 50256]
+        np.testing.assert_allclose(C.arrivals(np.array(ids), np.array(key, np.uint32)), [arrival(i, key) for i in ids], rtol=1e-7)
+
+
+def test_arrivals_are_even_for_each_token_and_know_nothing_of_each_other():
+    """The seeds are fixed; had they been chosen at random, each of the 45 numbers below would fail a right hash with a probability of 1e-6."""
+    ids, keys = np.array([0, 1, 2, 3, 256, 50000, 50001, 50255, 50256]), random_keys(20_000)
+    u = np.array([C.arrivals(ids, key) for key in keys])
+    for of_token in u.T:
+        assert chi_square_p(np.bincount((of_token * 11).astype(int), minlength=11), np.full(11, 1 / 11)) > 1e-6
+    together = np.corrcoef(u.T)[np.triu_indices(len(ids), 1)] * np.sqrt(len(keys))
+    assert len(together) == 36 and np.abs(together).max() < 4.9
+
+
+@pytest.mark.parametrize('scale', [0, 1, 4, 30])
+@pytest.mark.parametrize('n', [1, 2, 300, 20_000])
+def test_pick_is_the_first_to_arrive(n, scale):
+    """Whom it does not look at would have lost."""
+    random = np.random.default_rng(n)
+    for key in random_keys(40):
+        ids, logits = np.sort(random.choice(50257, n, replace=False)), (random.standard_normal(n) * scale).astype(np.float32)
+        times = -np.log1p(-C.arrivals(ids, key).astype(float)) / softmax(logits.astype(float))
+        assert C.pick(ids, logits, key) == ids[times.argmin()]
+
+
+def test_pick_gives_each_token_its_share():
+    """Fails a right choice with a probability of 1e-6, were the seed chosen at random."""
+    logits = np.array([0.3, -1, 2, 0.1, 1, -2, 0, 0.5, 1.5], np.float32)
+    found = [C.pick(np.arange(9), logits, key) for key in random_keys(20_000)]
+    assert chi_square_p(np.bincount(found, minlength=9), softmax(logits.astype(float))) > 1e-6
+    assert {C.pick(np.array([3, 5]), np.array([-900, 0], np.float32), key) for key in random_keys(200)} == {5}       # never one of probability 0
+
+
+@pytest.mark.parametrize('settings', [Settings(), Settings(top_k=40), Settings(0.7, top_p=0.9)], ids=range(3))
+def test_nearly_the_same_logits_give_nearly_always_the_same_token(settings):
+    """As often as the bound says, for what the filters leave of logits that rounded weights would give; four standard deviations of room."""
+    random, n, apart, bound = np.random.default_rng(0), 2000, 0, 0
+    for key in random_keys(n):
+        logits = (random.standard_normal(1000) * 3).astype(np.float32)
+        near = (logits + random.standard_normal(1000) * 0.05).astype(np.float32)
+        apart += C.choose(logits, key, settings, np.array([], np.int32), 0) != C.choose(near, key, settings, np.array([], np.int32), 0)
+        distance = np.abs(left(logits, settings) - left(near, settings)).sum() / 2
+        bound += 2 * distance / (1 + distance)
+    assert 0 < apart < bound + 4 * math.sqrt(bound) < n / 5
+
+
+def left(logits, settings):
+    """The probabilities that the filters leave, [n_vocab]."""
+    ids, cut = C.top_k(logits, settings.top_k)
+    ids, cut = C.top_p(ids, cut / np.float32(settings.temperature), settings.top_p)
+    found = np.zeros(len(logits))
+    found[ids] = softmax(cut.astype(float))
+    return found
 
 
 def test_the_callers_logits_stay_as_they_are_and_bans_hold_at_any_temperature():
@@ -102,9 +161,10 @@ def test_the_callers_logits_stay_as_they_are_and_bans_hold_at_any_temperature():
     with np.errstate(over='raise'):
         for temperature in (0, 1e-300, 1e300):
             settings = Settings(temperature=temperature, repetition_penalty=2.0, min_length=1)
-            assert {C.choose(logits, u, settings, np.array([3]), 1, stops=[1], bias=bias) for u in np.linspace(0, 0.999, 20)} == {3}
-    assert C.choose(logits, 0.9, Settings(temperature=0), np.array([3]), 1) == 0                    # the first of several
-    C.choose(logits, 0.5, Settings(repetition_penalty=2.0), np.array([3]), 1)
+            assert {C.choose(logits, key, settings, np.array([3]), 1, stops=[1], bias=bias) for key in random_keys(20)} == {3}
+    key, = random_keys(1)
+    assert C.choose(logits, key, Settings(temperature=0), np.array([3]), 1) == 0                    # the first of several
+    C.choose(logits, key, Settings(repetition_penalty=2.0), np.array([3]), 1)
     assert logits.tolist() == [1, 1, 1, 1]
 
 
@@ -127,12 +187,12 @@ def test_the_choice_is_that_of_logits(setting, n_vocab):
     logits = random.normal(scale=3, size=[ROWS, n_vocab]).astype(np.float32)
     logits[:, :12] += 9                                 # what history and stops are about is likely
     bias = np.where(random.random(n_vocab) < 0.1, C.REMOVED, random.normal(size=n_vocab)).astype(np.float32)
-    history, uniform = random.integers(0, 12, [ROWS, N_CTX], np.int32), random.random(ROWS, np.float32)
+    history, keys = random.integers(0, 12, [ROWS, N_CTX], np.int32), random_keys(ROWS, n_vocab)
     length, prompt = random.integers(0, N_CTX + 1, ROWS, np.int32), np.full(ROWS, 5, np.int32)
     prompt[::3], stops = -3, [2, 7]
     past = L.Past(*map(tf.constant, (history, length, prompt)))
-    expected = theirs(tf.constant(logits), tf.constant(uniform), L.by_row([settings] * ROWS), past, tf.constant(bias), tf.constant(stops))
-    found = [C.choose(logits[i], uniform[i], settings, history[i, :length[i]], prompt[i], stops, bias) for i in range(ROWS)]
+    expected = theirs(tf.constant(logits), tf.constant(keys), L.by_row([settings] * ROWS), past, tf.constant(bias), tf.constant(stops))
+    found = [C.choose(logits[i], keys[i], settings, history[i, :length[i]], prompt[i], stops, bias) for i in range(ROWS)]
     assert found == expected.numpy().tolist()
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -315,6 +316,78 @@ def test_texts_beyond_the_window_are_those_of_tensorflow(exact):
     here, there = (np.concatenate(list(stream(generator, context, Settings(0.7, 8, repetition_penalty=1.2), length=330, seed=5)), axis=1)
                    for generator in (lite.Generator(engine), sample.generator_for(SMALL, params)))
     assert here.shape == (2, 330) and (here == there).all()
+
+
+# ---- a draft that guesses
+
+def texts(generator, settings, hparams=SMALL):
+    """What comes behind several contexts, some tokens at a time, with stops and without, cut back in between, up to the end of the window and behind it."""
+    cache, draws, found, asked = generator.cache(), [Draw(3)], [], {'bias': np.where(np.arange(hparams.n_vocab) == 17, -np.inf, 0)}
+    for length, context, last, steps in ((0, [1, 2, 3], 4, 6), (2, [7], 8, 1), (2, [], 9, 30), (0, IDS[:280], 5, 7), (288, [], 5, 20)):
+        cache.cut(length)
+        generator.prefill(cache, [context])
+        found.append(generator.decode(cache, [last], draws, steps, settings, stops=[40, 41] if steps < 20 else [-1], **asked)[0].tolist())
+        found.append([cache.lengths[0], cache.ids[0, :cache.lengths[0]].tolist()])
+    cache.cut(0)
+    found.append(generator.decode(cache, [4], draws, 9, settings, unread=[3, 1, 7, 2])[0].tolist())
+    found.append(np.concatenate(list(stream(generator, [[1, 2, 3]], settings, length=330, seed=5, steps=9)), axis=1).tolist())
+    return found
+
+
+@pytest.mark.parametrize('draft', ['its own', 'another'])
+@pytest.mark.parametrize('settings', [Settings(temperature=0), Settings(), Settings(0.7, 5), Settings(0, frequency_penalty=0.5), Settings(0.9, 0, 0.9, repetition_penalty=1.3),
+                                      Settings(no_repeat_ngram_size=2, min_length=5)], ids=range(6))
+@pytest.mark.parametrize('hparams', [SMALL, replace(SMALL, type_tokens=(7, 9), windows=(20, 0))], ids=['plain', 'types and windows'])
+def test_whatever_is_guessed_the_text_is_the_engines(tmp_path, settings, draft, hparams):
+    engine, _ = made(tmp_path, 'float32', hparams)
+    guessing, _ = made(tmp_path, 'int8', hparams, seed=1 if draft == 'its own' else 2)
+    generator, passes, guesses = lite.Generator(engine, guessing), [], []
+    read, step = engine.steps, guessing.step
+    engine.steps, guessing.step = lambda *of: passes.append(0) or read(*of), lambda *of: guesses.append(0) or step(*of)
+    found = texts(generator, settings, hparams)
+    assert found == texts(lite.Generator(engine), settings, hparams)
+    made_in_all = sum(len(text) for text in found[:-2:2]) + len(found[-2]) + 330
+    assert len(passes) < made_in_all / 2 if draft == 'its own' else len(guesses) < 2 * made_in_all
+
+
+def test_several_ids_of_a_row_are_read_as_one_after_the_other(tmp_path):
+    """To the last digit, near and far, in windows and with token types."""
+    for hparams in (SMALL, replace(SMALL, type_tokens=(7, 9), windows=(20, 0))):
+        engine, _ = made(tmp_path, 'float32', hparams)
+        for length in (1, 62, 290):
+            together, alone = (after(engine, IDS[:length])[0] for _ in range(2))
+            logits = engine.steps(together, IDS[length:length + 6])
+            np.testing.assert_array_equal(logits, [engine.step(alone, [i])[0] for i in IDS[length:length + 6]])
+            assert together.lengths == alone.lengths == length + 6
+            np.testing.assert_array_equal(together.values, alone.values)
+            np.testing.assert_array_equal(together.ids, alone.ids)
+
+
+def test_who_interrupts_a_guess_leaves_none_behind(exact, monkeypatch, tmp_path):
+    draft, _ = made(tmp_path, 'int8')
+    generator, (cache, _) = lite.Generator(exact[0], draft), after(exact[0], IDS[:20])
+    step, calls = draft.step, []
+
+    def interrupted(*of):
+        calls.append(step(*of))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    monkeypatch.setattr(draft, 'step', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generator.decode(cache, [5], [Draw(1)], 30, Settings())
+    assert cache.lengths[0] == 20
+    expected_ids = lite.Generator(exact[0]).decode(after(exact[0], IDS[:20])[0], [5], [Draw(1)], 30, Settings())
+    assert generator.decode(cache, [5], [Draw(1)], 30, Settings()).tolist() == expected_ids.tolist()
+
+
+def test_without_room_for_the_draft_there_is_none(folder, demo_models, capsys):
+    (folder / 'int8.tflite').mkdir()
+    generator = lite.generator(folders.latest(folder), demo_models, 'float32')
+    assert generator.draft is None and 'nothing is guessed ahead' in capsys.readouterr().err
+    (folder / 'int8.tflite').rmdir()
+    assert lite.generator(folders.latest(folder), demo_models, 'float32').draft.precision == 'int8'
 
 
 def test_a_file_of_another_format_is_refused(tmp_path, monkeypatch):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from src import choose
 from src import logits as L
 from src.console import UsageError
 from src.settings import Settings, check_settings
 
-N_VOCAB, N_CTX = 600, 24                                # three blocks of pick's, the last one short
+N_VOCAB, N_CTX = 600, 24
 NO_BIAS, NO_STOPS = tf.zeros(N_VOCAB), tf.constant([-1])
 compiled = tf.function(L.choose, jit_compile=True, autograph=False)
 
@@ -42,6 +43,11 @@ def nothing(rows=1, n_ctx=4):
 
 def random_rows(seed, rows=6, n_vocab=N_VOCAB, scale=3.0):
     return np.random.default_rng(seed).normal(scale=scale, size=[rows, n_vocab]).astype(np.float32)
+
+
+def random_keys(n, seed=0):
+    """As settings.Draw gives them, [n, 2]."""
+    return np.random.default_rng(seed).integers(1 << 32, size=[n, 2], dtype=np.uint32)
 
 
 # ---- the reference: one row, in float64, with a sort
@@ -317,39 +323,31 @@ def test_penalties_against_the_slow_way(settings):
 
 # ---- pick and choose
 
-@pytest.mark.parametrize('u, expected', [(0.0, 0), (0.49, 0), (0.51, 1), (0.74, 1), (0.76, 2), (0.99999994, 2)])
-def test_pick_inverts_the_cumulative_sum(u, expected):
-    assert L.pick(log(0.5, 0.25, 0.25), tf.constant([u])).numpy().tolist() == [expected]
-
-
-@pytest.mark.parametrize('u', [0.0, 1e-30, 0.3, 0.99999994])
-@pytest.mark.parametrize('places, n_vocab', [((1, 3), 5), ((300, 301), 600), ((255, 256), 512), ((5, 50000), 50257), ((256, 767), 1000)])
-def test_pick_never_takes_what_was_removed(u, places, n_vocab):
-    logits = np.full([1, n_vocab], -1e10, np.float32)
-    logits[0, list(places)] = 0
-    assert L.pick(tf.constant(logits), tf.constant([u])).numpy().tolist() == [places[u >= 0.5]]
+@pytest.mark.parametrize('places, n_vocab', [((1, 3), 5), ((300, 301), 600), ((5, 50000), 50257)])
+def test_pick_never_takes_what_was_removed(places, n_vocab):
+    logits = np.full([100, n_vocab], -1e10, np.float32)
+    logits[:, list(places)] = 0
+    assert set(L.pick(tf.constant(logits), random_keys(100)).numpy()) == set(places)
 
 
 def test_pick_of_one_token_and_of_huge_logits():
-    assert L.pick(tf.constant([[5.]]), tf.constant([0.7])).numpy().tolist() == [0]
-    assert L.pick(tf.constant([[1e9, -1e9], [-3e9, 1e30]]), tf.constant([0.7, 0.0])).numpy().tolist() == [0, 1]
+    assert L.pick(tf.constant([[5.]]), random_keys(1)).numpy().tolist() == [0]
+    assert L.pick(tf.constant([[1e9, -1e9], [-3e9, 1e30]]), random_keys(2)).numpy().tolist() == [0, 1]
 
 
-def test_pick_in_a_large_vocabulary():
-    """Against the sums in float64, but for a rounding of 1e-6; the last draw there is is a token, and a late one."""
-    rows = random_rows(0, rows=4, n_vocab=50257)
-    for u in (0, 0.1, 0.5, 0.77, 0.99999994):
-        for row, token in zip(rows, L.pick(tf.constant(rows), tf.fill([4], np.float32(u))).numpy()):
-            cumulative = np.cumsum(softmax(row.astype(np.float64)))
-            assert cumulative[token] > u - 1e-6 and cumulative[token - 1] * (token > 0) < u + 1e-6
-    assert (L.pick(tf.constant(random_rows(0, 4, 50257, scale=1)), tf.constant([0.99999994] * 4)).numpy() > 50000).all()
+def test_pick_in_a_large_vocabulary_is_choose_s():
+    """NumPy's, which test_choose.py compares with a race by hand; eager, and compiled by XLA."""
+    rows, keys = random_rows(0, rows=40, n_vocab=50257), random_keys(40)
+    found = [choose.pick(np.arange(50257), row, key) for row, key in zip(rows, keys)]
+    for pick in (L.pick, tf.function(L.pick, jit_compile=True, autograph=False)):
+        assert pick(tf.constant(rows), tf.constant(keys)).numpy().tolist() == found
 
 
 def chosen_for(logits, n=2000, **settings):
-    """The tokens that `choose` gives for n numbers spread evenly over [0, 1)."""
+    """The tokens that `choose` gives for n keys."""
     many = tf.repeat(logits, n, axis=0)
     settings = Settings(*(tf.constant(value) for value in Settings(**settings)))         # one for all rows
-    return L.choose(many, tf.range(n, dtype=tf.float32) / n, settings, nothing(n), tf.zeros(logits.shape[1]), NO_STOPS).numpy()
+    return L.choose(many, random_keys(n), settings, nothing(n), tf.zeros(logits.shape[1]), NO_STOPS).numpy()
 
 
 def shares(ids, n_vocab):
@@ -372,7 +370,7 @@ def test_temperature_comes_before_the_filters():
     # at temperature 2 the shares are sqrt(.6 .3 .1) / 1.638 = .473 .334 .193
     assert set(chosen_for(logits, top_p=0.75, temperature=2.0)) == {0, 1}
     assert set(chosen_for(logits, top_p=0.85, temperature=2.0)) == {0, 1, 2}
-    np.testing.assert_allclose(shares(chosen_for(logits, temperature=2.0), 3), [0.473, 0.334, 0.193], atol=1e-3)
+    np.testing.assert_allclose(shares(chosen_for(logits, temperature=2.0), 3), [0.473, 0.334, 0.193], atol=0.02)
     assert set(chosen_for(logits, min_p=0.2)) == {0, 1}                 # .1 / .6 = .17
     assert set(chosen_for(logits, min_p=0.2, temperature=2.0)) == {0, 1, 2}
 
@@ -387,17 +385,17 @@ def test_min_p_and_typical_are_of_what_top_p_left():
 @pytest.mark.parametrize('temperature', [1e-40, 1e-6, 1e10, 3e38])
 def test_no_temperature_brings_back_what_is_banned(temperature):
     bias = tf.constant([0., L.REMOVED, 0.])
-    many = L.choose(tf.repeat(log(0.2, 0.7, 0.1), 200, axis=0), tf.range(200.) / 200, L.by_row([Settings(temperature=temperature)] * 200), nothing(200), bias, NO_STOPS)
+    many = L.choose(tf.repeat(log(0.2, 0.7, 0.1), 200, axis=0), random_keys(200), L.by_row([Settings(temperature=temperature)] * 200), nothing(200), bias, NO_STOPS)
     assert set(many.numpy()) == ({0} if temperature < 1 else {0, 2})
 
 
 def test_temperature_0_is_the_most_likely_token_after_the_penalties():
     logits = tf.constant([[1., 3., 2.], [-1., -3., -2.], [5., 5., 5.]])
     greedy, past = L.by_row([Settings(temperature=0)] * 3), past_of([[1], [0], []], 4)
-    late = tf.fill([3], 0.99)
-    assert L.choose(logits, late, greedy, past, tf.zeros(3), NO_STOPS).numpy().tolist() == [1, 0, 0]
+    keys = random_keys(3)
+    assert L.choose(logits, keys, greedy, past, tf.zeros(3), NO_STOPS).numpy().tolist() == [1, 0, 0]
     penalized = greedy._replace(repetition_penalty=tf.fill([3], 3.))
-    assert L.choose(logits, late, penalized, past, tf.zeros(3), NO_STOPS).numpy().tolist() == [2, 2, 0]
+    assert L.choose(logits, keys, penalized, past, tf.zeros(3), NO_STOPS).numpy().tolist() == [2, 2, 0]
 
 
 # ---- rows alone, in a batch, eager and compiled
@@ -416,7 +414,7 @@ def mixed_arguments(seed):
     past = past._replace(prompt=past.length // 2)
     bias = random.normal(size=rows.shape).astype(np.float32)
     stops = random.integers(-1, 9, size=[len(MIXED), 2])
-    return (tf.constant(rows), tf.constant(random.random(len(MIXED), np.float32)), L.by_row(MIXED), past, tf.constant(bias), tf.constant(stops, tf.int32))
+    return (tf.constant(rows), tf.constant(random_keys(len(MIXED), seed)), L.by_row(MIXED), past, tf.constant(bias), tf.constant(stops, tf.int32))
 
 
 def test_a_row_gets_what_it_gets_alone_eager_or_compiled():
@@ -496,9 +494,8 @@ def test_ten_thousand_draws_follow_the_distribution(settings):
     rows = np.concatenate([np.tile(row, [n, 1]), np.full([n, 300], -1e10)], axis=1).astype(np.float32)[:, ::-1]      # the last places, over two blocks
     past = past_of([[308 - token for token in history]], N_CTX)
     past = tf.nest.map_structure(lambda x: tf.repeat(x, n, axis=0), past._replace(prompt=tf.constant([3])))
-    uniform = np.random.default_rng(11).random(n, np.float32)
     wide_bias = tf.constant(np.concatenate([np.zeros(300), bias[::-1]]), tf.float32)
-    ids = L.choose(tf.constant(rows), tf.constant(uniform), Settings(*map(tf.constant, settings)), past, wide_bias, tf.constant([308 - stop]))
+    ids = L.choose(tf.constant(rows), random_keys(n, 11), Settings(*map(tf.constant, settings)), past, wide_bias, tf.constant([308 - stop]))
     exact = softmax(reference_filtered(reference_penalized(row, settings, history, history[3:], bias, [stop]), settings))
     plain = softmax(row.astype(np.float64) + bias)
     assert settings == Settings() or np.abs(exact - plain).max() > 0.01 # another distribution than without the setting
