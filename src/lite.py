@@ -520,6 +520,7 @@ class Generator:
 
     def __init__(self, engine, draft=None):
         self.engine, self.draft, self.hparams, self._ahead = engine, draft, engine.hparams, self.GUESSES
+        self.guessed = self.held = 0                    # tokens that the draft guessed, and how many of them the engine had too
 
     def cache(self, batch_size=1):
         """An empty Cache."""
@@ -577,6 +578,7 @@ class Generator:
                 if done.all() or [last[first]] != guesses[ahead:ahead + 1]:
                     break
             cache.cut(lengths + ahead, rows)
+            self.guessed, self.held = self.guessed + len(guesses), self.held + ahead
             if guesses:
                 self._ahead = min(self._ahead + 1, self.GUESSES) if ahead == len(guesses) else max(self._ahead - 1, 1)
         return np.array(made).T
