@@ -1,6 +1,6 @@
 """GPT-2 on the CPU, a conversation or a few: a token takes as long as reading the weights does, and TensorFlow is not imported.
 
-    weights -> write -> int8.tflite -> Engine: Cache, ids -> logits
+    weights -> write -> int8.tflite, int8.head.tflite -> Engine: Cache, ids -> logits
 
 The products with weights run in LiteRT, whose interpreter TensorFlow brings along: a library of 15 MB that loads by itself. int8 weights have
 one scale per output; an activation row is rounded to int8 as it comes (Jacob et al. 2017, arXiv:1712.05877, section 2.1; the kernels are
@@ -8,9 +8,10 @@ XNNPACK's). The model is cut where attention is, so that keys and values stay in
 
     part 0            x -> qkv                    norm, c_attn of layer 0
     part 1 ...        x, a -> x, qkv              c_proj, norm and mlp of the layer in front; norm, c_attn of the next
-    part n_layer      x, a -> logits              the rest of the last layer; norm, the transposed embedding matrix
-    the one behind    q, k, v, mask -> y          attention of many rows; that of few, and of a single one, is NumPy's
+    part n_layer      q, k, v, mask -> y          attention of many rows; that of few, and of a single one, is NumPy's
+    the head          x, a -> logits              the rest of the last layer; norm, the transposed embedding matrix
 
+The head is a file of its own: while LiteRT makes itself a file ready, which it does as a whole, it has all weights of it twice.
 Dimensions in brackets: rows (positions of the ids given), all (positions there are), head, features = n_embd / n_head.
 """
 import contextlib
@@ -37,7 +38,7 @@ from . import console, files
 from .choose import beam_step, best_beam, choose, penalize
 from .settings import REMOVED, Settings
 
-FORMAT = 2                                              # of the file; files of another are written anew
+FORMAT = 3                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
 ROWS = 128                                              # positions in one pass: more are hardly faster and take more memory
 ATTEMPTS = 5                                            # at a file that others make too
@@ -206,13 +207,15 @@ class _Writer:
 
 
 def write(path, hparams, get, *, precision='int8', of=''):
-    """Write the model for Engine. get(name): the array of the checkpoint's variable model/<name>, float32.
+    """Write the model for Engine, at path and beside it. get(name): the array of the checkpoint's variable model/<name>, float32.
 
     precision: int8 or float32, of the weights. of: what tells these weights from others; Engine gives it back.
     """
-    model = _Model()
+    about = {'format': FORMAT, 'of': of, 'precision': precision, 'hparams': asdict(hparams)}
+    about = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    layers, head = _Model(), _Model()
     for i in range(hparams.n_layer + 1):
-        part = _Part(model)
+        part = _Part(layers if i < hparams.n_layer else head)
         writer = _Writer(part, get, precision, hparams)
         x = part.input('x', 1, hparams.n_embd)
         if i > 0:
@@ -222,15 +225,23 @@ def write(path, hparams, get, *, precision='int8', of=''):
                 part.output(x, 'x_out')
             part.output(writer.conv1d(writer.norm(x, f'h{i}/ln_1'), f'h{i}/attn/c_attn'), 'qkv')
         else:
-            head = 'wte' if hparams.tie_word_embeddings else 'lm_head'
-            part.output(writer.product(writer.norm(x, 'ln_f'), get(head), head), 'logits')
-            if head != 'wte':
+            name = 'wte' if hparams.tie_word_embeddings else 'lm_head'
+            part.output(writer.product(writer.norm(x, 'ln_f'), get(name), name), 'logits')
+            if name != 'wte':
                 writer.weights(get('wte'), 'wte')
             part.constant(get('wpe'), 'wpe')
-            about = {'format': FORMAT, 'of': of, 'precision': precision, 'hparams': asdict(hparams)}
-            part.constant(np.frombuffer(json.dumps(about).encode(), np.uint8), 'about')
-    _attention(_Part(model), hparams.n_head, hparams.n_embd // hparams.n_head)
-    model.save(path, sealed=True)
+            part.constant(about, 'about')
+    part = _Part(layers)
+    _attention(part, hparams.n_head, hparams.n_embd // hparams.n_head)
+    part.constant(about, 'about')
+    head.save(_head(path), sealed=True)
+    layers.save(path, sealed=True)
+
+
+def _head(path):
+    """Where the head of the model at path is."""
+    start, end = os.path.splitext(path)
+    return f'{start}.head{end}'
 
 
 def _attention(part, n_head, features):
@@ -273,35 +284,44 @@ class Cache:
 class Engine:
     """A model ready to read and to go on. hparams: its sizes; precision and of: as they were written.
 
-    threads: by default all cores. Raises ValueError when there is no file, a damaged one, or one of another FORMAT.
+    threads: by default all cores. Raises ValueError when a file is not there, damaged, of another FORMAT, or of other weights than the other one.
     """
 
     def __init__(self, path, threads=None):
-        _check_whole(path)
-        with console.quietly(tell=False):               # LiteRT tells that it has made its delegate; what is wrong with a file, the ValueError says
-            self._model = _library('_pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
-                path, 1, [], [], False, False, threads or os.cpu_count(), False)     # 1: LiteRT's own operators, by XNNPACK where it has them
-            parts = range(self._model.NumSubgraphs())
-            for part in parts:
-                self._model.AllocateTensors(part)
-        self._names = [{self._model.TensorName(i, part): i for i in range(self._model.NumTensors(part))} for part in parts]
-        self._last = next((part for part in parts if 'about' in self._names[part]), None)
-        about = {} if self._last is None else json.loads(self._constant('about').tobytes())
-        if about.get('format') != FORMAT:
-            raise ValueError(f'{path} is not of format {FORMAT}')
+        self._parts = []                                # of LiteRT's model, which of its graphs, {name of a tensor: its number}
+        about, again = self._load(path, threads), self._load(_head(path), threads)
+        if about != again:
+            raise ValueError(f'{path} and {_head(path)} are of different weights')
         self.hparams, self.precision, self.of = SimpleNamespace(**about['hparams']), about['precision'], about['of']
-        self._wte, self._wpe = self._constant('wte'), self._constant('wpe')
-        self._scales = self._model.TensorQuantizationParameters(self._names[self._last]['wte'], self._last)[0]     # [n_vocab], or none
-        _let_go(self._constant('h0/attn/c_attn/w', part=0), self._wte)      # XNNPACK has them in an order of its own, in memory of its own
+        self._wte, self._wpe = (self._tensor(self._parts[-1], name) for name in ('wte', 'wpe'))
+        model, graph, names = self._parts[-1]
+        self._scales = model.TensorQuantizationParameters(names['wte'], graph)[0]                    # [n_vocab], or none
         self._pool = ThreadPoolExecutor(1)
         self._windows = self.hparams.windows or [0] * self.hparams.n_layer
         self._scale = np.float32(1 / math.sqrt(self.hparams.n_embd // self.hparams.n_head))
-        self._shapes = [None for part in parts]         # of the inputs that each part is ready for
+        self._shapes = [None for part in self._parts]   # of the inputs that each part is ready for
 
-    def _constant(self, name, part=None):
-        """A tensor of a part, the one with the logits unless told, where it lies in the file, which is mapped into memory."""
-        part = self._last if part is None else part
-        return self._model.tensor(self._model, self._names[part][name], part)
+    def _load(self, path, threads):
+        """Add a file's parts. Returns what it says about itself."""
+        _check_whole(path)
+        with console.quietly(tell=False):               # LiteRT tells that it has made its delegate; what is wrong with a file, the ValueError says
+            model = _library('_pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
+                path, 1, [], [], False, False, threads or os.cpu_count(), False)     # 1: LiteRT's own operators, by XNNPACK where it has them
+            for graph in range(model.NumSubgraphs()):
+                model.AllocateTensors(graph)
+        parts = [(model, graph, {model.TensorName(i, graph): i for i in range(model.NumTensors(graph))}) for graph in range(model.NumSubgraphs())]
+        about = json.loads(self._tensor(parts[-1], 'about').tobytes()) if 'about' in parts[-1][2] else {}
+        if about.get('format') != FORMAT:
+            raise ValueError(f'{path} is not of format {FORMAT}')
+        _let_go([self._tensor(part, name) for part in parts for name in part[2] if name.endswith('/w') or name in ('wte', 'lm_head')])
+        self._parts += parts
+        return about
+
+    @staticmethod
+    def _tensor(part, name):
+        """A tensor of a part where it lies: in memory, or in the file, which is mapped into memory."""
+        model, graph, names = part
+        return model.tensor(model, names[name], graph)
 
     def read(self, cache, ids, row=0, every=False):
         """Put ids [n] behind what is in a row -> the logits of what follows, [n_vocab] float32; with `every`, of what follows each id, [n, n_vocab].
@@ -317,8 +337,8 @@ class Engine:
         found = []
         for x, a in self._passes(cache, ids, row):
             if every:
-                found.append(self._run(self._last, x=x, a=a)['logits'])
-        return np.concatenate(found) if every else self._run(self._last, x=x[-1:], a=a[-1:])['logits'][0]
+                found.append(self._run(-1, x=x, a=a)['logits'])
+        return np.concatenate(found) if every else self._run(-1, x=x[-1:], a=a[-1:])['logits'][0]
 
     def put(self, cache, ids, row=0):
         """read, of which nobody asks what follows."""
@@ -343,7 +363,7 @@ class Engine:
         x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, groups[self._windows[layer]]))
         cache.ids[rows, lengths] = ids
         cache.lengths[rows] = lengths + 1
-        return self._run(self._last, x=x, a=a)['logits']
+        return self._run(-1, x=x, a=a)['logits']
 
     def _passes(self, cache, ids, row):
         """Put ids behind what is in a row, ROWS at a time: yield the stream and the attention of each pass (_layers)."""
@@ -389,7 +409,7 @@ class Engine:
         if n <= FEW and mask.shape[1] >= FAR:
             y = self._few(q, keys, values, mask if window else mask[:, -n:])
         else:
-            y = self._run(self._last + 1, q=q, k=keys, v=values, mask=mask)['y']
+            y = self._run(self.hparams.n_layer, q=q, k=keys, v=values, mask=mask)['y']
         return y.swapaxes(0, 1).reshape(n, -1)
 
     def _few(self, q, keys, values, mask):
@@ -439,17 +459,17 @@ class Engine:
 
     def _run(self, part, **inputs):
         """A part of the model: {name: array} -> {name: array}."""
-        names, model = self._names[part], self._model
+        model, graph, names = self._parts[part]
         shapes = [array.shape for array in inputs.values()]
         if shapes != self._shapes[part]:
             for name, shape in zip(inputs, shapes):
-                model.ResizeInputTensor(names[name], np.array(shape, np.int32), False, part)
-            model.AllocateTensors(part)
+                model.ResizeInputTensor(names[name], np.array(shape, np.int32), False, graph)
+            model.AllocateTensors(graph)
             self._shapes[part] = shapes
         for name, array in inputs.items():
-            np.copyto(model.tensor(model, names[name], part), array)       # into its memory; SetTensor copies twice what is not contiguous, as keys are
-        model.Invoke(part)
-        return {name: model.GetTensor(names[name], part) for name in ('x_out', 'qkv', 'y', 'logits') if name in names}
+            np.copyto(self._tensor(self._parts[part], name), array)        # into its memory; SetTensor copies twice what is not contiguous, as keys are
+        model.Invoke(graph)
+        return {name: model.GetTensor(names[name], graph) for name in ('x_out', 'qkv', 'y', 'logits') if name in names}
 
 
 def _check_whole(path):
@@ -467,10 +487,12 @@ def _check_whole(path):
         raise ValueError(f'{path}: {error.strerror}') from None
 
 
-def _let_go(first, last):
-    """Take a mapped file out of memory from one array to another: what is read again comes from the file again."""
+def _let_go(weights):
+    """Take a mapped file out of memory where it holds these: XNNPACK has them in an order of its own, in memory of its own. What is read again comes
+    from the file again."""
     if os.name == 'posix':
-        start, end = (address // mmap.PAGESIZE * mmap.PAGESIZE for address in (first.ctypes.data, last.ctypes.data + last.nbytes))
+        first, last = min(w.ctypes.data for w in weights), max(w.ctypes.data + w.nbytes for w in weights)
+        start, end = (address // mmap.PAGESIZE * mmap.PAGESIZE for address in (first, last))
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 

@@ -256,15 +256,27 @@ def test_the_file_is_made_once_for_the_same_weights(folder, demo_models, capsys)
 
 def test_damaged_files_are_no_engines(folder, demo_models, capsys):
     """LiteRT believes what it reads: of a file that is cut off in its tables it would crash."""
-    path = folder / 'int8.tflite'
     lite.generator(folders.latest(folder), demo_models)
-    whole = path.read_bytes()
-    for damaged in [whole[:n] for n in (0, 10, 64, 4000, len(whole) - 1)] + [whole[:8] + b'\xff' * 6 + whole[14:]]:
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match='int8.tflite'):
-            lite.Engine(str(path))
-    path.write_bytes(whole)
-    lite.Engine(str(path))
+    for path in (folder / 'int8.tflite', folder / 'int8.head.tflite'):
+        whole = path.read_bytes()
+        for damaged in [whole[:n] for n in (0, 10, 64, 4000, len(whole) - 1)] + [whole[:8] + b'\xff' * 6 + whole[14:]]:
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=path.name):
+                lite.Engine(str(folder / 'int8.tflite'))
+        path.unlink()
+        with pytest.raises(ValueError, match=path.name):
+            lite.Engine(str(folder / 'int8.tflite'))
+        path.write_bytes(whole)
+    lite.Engine(str(folder / 'int8.tflite'))
+
+
+def test_layers_and_a_head_of_different_weights_are_no_engine(tmp_path):
+    made(tmp_path, 'int8', of='one')
+    head = (tmp_path / 'int8.head.tflite').read_bytes()
+    made(tmp_path, 'int8', seed=2, of='two')
+    (tmp_path / 'int8.head.tflite').write_bytes(head)
+    with pytest.raises(ValueError, match='int8.head.tflite are of different weights'):
+        lite.Engine(str(tmp_path / 'int8.tflite'))
 
 
 def test_two_checkpoints_of_a_folder_do_not_get_each_others_weights(folder, demo_models, monkeypatch, capsys):
