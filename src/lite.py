@@ -174,12 +174,12 @@ class _Writer:
         array, scales = quantized(w) if self.precision == 'int8' else (w, None)
         return self.part.constant(array, name, scales)
 
-    def product(self, x, w, name, bias=None):
-        """x [rows, in], w [out, in] -> [rows, out]."""
-        return self.op('FULLY_CONNECTED', x, self.weights(w, name), -1 if bias is None else self.part.constant(bias), shape=[1, len(w)], keepNumDims=True)
+    def connected(self, x, weights, bias=-1):
+        """x [rows, in], weights [out, in] -> [rows, out]."""
+        return self.op('FULLY_CONNECTED', x, weights, bias, shape=[1, self.part.graph.tensors[weights].shape[0]], keepNumDims=True)
 
     def conv1d(self, x, at):
-        return self.product(x, self.get(at + '/w')[0].T, at + '/w', self.get(at + '/b'))
+        return self.connected(x, self.weights(self.get(at + '/w')[0].T, at + '/w'), self.part.constant(self.get(at + '/b')))
 
     def norm(self, x, at):
         d = self.op('SUB', x, self._mean(x))
@@ -218,6 +218,8 @@ def write(path, hparams, get, *, precision='int8', of=''):
         part = _Part(layers if i < hparams.n_layer else head)
         writer = _Writer(part, get, precision, hparams)
         x = part.input('x', 1, hparams.n_embd)
+        if i == hparams.n_layer:
+            wte = writer.weights(get('wte'), 'wte')     # the first in the file, where Engine finds rows of it
         if i > 0:
             x = writer.after(x, part.input('a', 1, hparams.n_embd), f'h{i - 1}')
         if i < hparams.n_layer:
@@ -225,10 +227,8 @@ def write(path, hparams, get, *, precision='int8', of=''):
                 part.output(x, 'x_out')
             part.output(writer.conv1d(writer.norm(x, f'h{i}/ln_1'), f'h{i}/attn/c_attn'), 'qkv')
         else:
-            name = 'wte' if hparams.tie_word_embeddings else 'lm_head'
-            part.output(writer.product(writer.norm(x, 'ln_f'), get(name), name), 'logits')
-            if name != 'wte':
-                writer.weights(get('wte'), 'wte')
+            x = writer.norm(x, 'ln_f')
+            part.output(writer.connected(x, wte if hparams.tie_word_embeddings else writer.weights(get('lm_head'), 'lm_head')), 'logits')
             part.constant(get('wpe'), 'wpe')
             part.constant(about, 'about')
     part = _Part(layers)
@@ -293,9 +293,9 @@ class Engine:
         if about != again:
             raise ValueError(f'{path} and {_head(path)} are of different weights')
         self.hparams, self.precision, self.of = SimpleNamespace(**about['hparams']), about['precision'], about['of']
-        self._wte, self._wpe = (self._tensor(self._parts[-1], name) for name in ('wte', 'wpe'))
         model, graph, names = self._parts[-1]
-        self._scales = model.TensorQuantizationParameters(names['wte'], graph)[0]                    # [n_vocab], or none
+        self._wpe, self._scales = self._tensor(self._parts[-1], 'wpe'), model.TensorQuantizationParameters(names['wte'], graph)[0]   # [n_vocab], or none
+        self._wte, self._wte_start = open(_head(path), 'rb', buffering=0), _aligned(_check_whole(_head(path)))
         self._pool = ThreadPoolExecutor(1)
         self._windows = self.hparams.windows or [0] * self.hparams.n_layer
         self._scale = np.float32(1 / math.sqrt(self.hparams.n_embd // self.hparams.n_head))
@@ -313,7 +313,8 @@ class Engine:
         about = json.loads(self._tensor(parts[-1], 'about').tobytes()) if 'about' in parts[-1][2] else {}
         if about.get('format') != FORMAT:
             raise ValueError(f'{path} is not of format {FORMAT}')
-        _let_go([self._tensor(part, name) for part in parts for name in part[2] if name.endswith('/w') or name in ('wte', 'lm_head')])
+        weights = [self._tensor(part, name) for part in parts for name in part[2] if name.endswith('/w') or name in ('wte', 'lm_head')]
+        _let_go(weights)                                # XNNPACK has them in an order of its own, in memory of its own
         self._parts += parts
         return about
 
@@ -390,11 +391,15 @@ class Engine:
             types = cache.types[row, before:before + len(ids) + 1]
             for i, token in enumerate(ids):
                 types[i + 1] = token if token in self.hparams.type_tokens else types[i]
-            x += np.where(types[1:, None] >= 0, self._embed(types[1:]), np.float32(0))
+            x += np.where(types[1:, None] >= 0, self._embed(np.maximum(types[1:], 0)), np.float32(0))
         return x
 
     def _embed(self, ids):
-        rows = self._wte[ids]
+        """Rows [n, n_embd] of the embedding matrix, read from the file: mapped into memory, each would bring what lies around it."""
+        rows = np.empty([len(ids), self.hparams.n_embd], np.int8 if len(self._scales) else np.float32)
+        for row, i in zip(rows, ids):
+            self._wte.seek(self._wte_start + int(i) * row.nbytes)
+            self._wte.readinto(row)
         return rows * self._scales[ids, None] if len(self._scales) else rows
 
     def _attn(self, qkv, values, before, window):
@@ -473,7 +478,7 @@ class Engine:
 
 
 def _check_whole(path):
-    """Raise ValueError for a file that is not there, cut off, or damaged in its tables, of which LiteRT believes everything."""
+    """Raise ValueError for a file that is not there, cut off, or damaged in its tables, of which LiteRT believes everything. Returns their length."""
     try:
         with open(path, 'rb') as file:
             file.seek(-20, os.SEEK_END)
@@ -483,13 +488,13 @@ def _check_whole(path):
             file.seek(0)
             if zlib.crc32(file.read(length)) != crc:
                 raise ValueError(f'{path} is damaged')
+            return length
     except OSError as error:
         raise ValueError(f'{path}: {error.strerror}') from None
 
 
 def _let_go(weights):
-    """Take a mapped file out of memory where it holds these: XNNPACK has them in an order of its own, in memory of its own. What is read again comes
-    from the file again."""
+    """Take a mapped file out of memory where it holds these. What is read again comes from the file again."""
     if os.name == 'posix':
         first, last = min(w.ctypes.data for w in weights), max(w.ctypes.data + w.nbytes for w in weights)
         start, end = (address // mmap.PAGESIZE * mmap.PAGESIZE for address in (first, last))

@@ -79,10 +79,6 @@ class Writer(lite._Writer):
     def conv1d(self, x, at):
         return self.connected(x, self.matrix(at + '/w')[0], self.part.constant(self.get(at + '/b')))
 
-    def connected(self, x, weights, bias=-1):
-        """x [rows, in], weights [out, in] -> [rows, out]."""
-        return self.op('FULLY_CONNECTED', x, weights, bias, shape=[1, self.part.graph.tensors[weights].shape[0]], keepNumDims=True)
-
     def matrix(self, name):
         """A matrix of the model as a constant [out, in] -> (its tensor, its scales [out] or None)."""
         def array():
