@@ -26,6 +26,7 @@ import os
 import struct
 import subprocess
 import sys
+import weakref
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -290,12 +291,13 @@ class Engine:
     def __init__(self, path, threads=None):
         self._parts = []                                # of LiteRT's model, which of its graphs, {name of a tensor: its number}
         about, again = self._load(path, threads), self._load(_head(path), threads)
-        if about != again:
-            raise ValueError(f'{path} and {_head(path)} are of different weights')
         self.hparams, self.precision, self.of = SimpleNamespace(**about['hparams']), about['precision'], about['of']
         model, graph, names = self._parts[-1]
         self._wpe, self._scales = self._tensor(self._parts[-1], 'wpe'), model.TensorQuantizationParameters(names['wte'], graph)[0]   # [n_vocab], or none
         self._wte, self._wte_start = open(_head(path), 'rb', buffering=0), _aligned(_check_whole(_head(path)))
+        weakref.finalize(self, self._wte.close)
+        if about != again or (self._rows([0]) != self._tensor(self._parts[-1], 'wte')[0]).any():         # somebody wrote one of them in between
+            raise ValueError(f'{path} and {_head(path)} are of different weights')
         self._pool = ThreadPoolExecutor(1)
         self._windows = self.hparams.windows or [0] * self.hparams.n_layer
         self._scale = np.float32(1 / math.sqrt(self.hparams.n_embd // self.hparams.n_head))
@@ -394,12 +396,16 @@ class Engine:
             x += np.where(types[1:, None] >= 0, self._embed(np.maximum(types[1:], 0)), np.float32(0))
         return x
 
-    def _embed(self, ids):
+    def _rows(self, ids):
         """Rows [n, n_embd] of the embedding matrix, read from the file: mapped into memory, each would bring what lies around it."""
         rows = np.empty([len(ids), self.hparams.n_embd], np.int8 if len(self._scales) else np.float32)
         for row, i in zip(rows, ids):
             self._wte.seek(self._wte_start + int(i) * row.nbytes)
             self._wte.readinto(row)
+        return rows
+
+    def _embed(self, ids):
+        rows = self._rows(ids)
         return rows * self._scales[ids, None] if len(self._scales) else rows
 
     def _attn(self, qkv, values, before, window):
