@@ -3,13 +3,13 @@
     python benchmarks/sample.py [--rounds 3] [--peer_python path/to/python]
 
 Ours: LiteRT with int8 weights, which a CPU takes by default, with float32 weights, for which int8 ones guess ahead, and with float32 weights alone
-(lite.py); and XLA (sample.py), which a GPU takes. Beside them
-CTranslate2, llama.cpp and transformers, where --peer_python has them (pip install ctranslate2 llama-cpp-python torch transformers; for
-llama.cpp, gguf here). llama.cpp's int8 is q8_0; its Python reads one text after the other, so eight take eight times as long. Weights are random, which no speed
-depends on but that of guesses: how many of them hold is told below the table. The last norm's gain is SHARP, which makes the distributions about as
-sharp, and as different in int8, as a trained model's. Each run is a process of its own, the contenders take turns, and medians of the rounds are shown; machines differ and change from
-hour to hour, so only what stands side by side compares. Reading the weights once a token is the limit: GB/s of weights says how near it is,
-beside what two threads read of plain arrays; whoever reads them once for several tokens comes above it.
+(lite.py); and XLA (sample.py), which a GPU takes. Beside them CTranslate2, llama.cpp and transformers, where --peer_python has them (pip install
+ctranslate2 llama-cpp-python torch transformers; for llama.cpp, gguf here). llama.cpp's int8 is q8_0; its Python reads one text after the other, so
+eight take eight times as long. Weights are random, which no speed depends on but that of guesses: how many of them held is told below the table.
+The last norm's gain is SHARP, which makes the distributions about as sharp, and as different in int8, as a trained model's. Each run is a process of
+its own, the contenders take turns, and medians of the rounds are shown; machines differ and change from hour to hour, so only what stands side by
+side compares. Reading the weights once a token is the limit: GB/s of weights says how near it is, beside what two threads read of plain arrays;
+whoever reads them once for several tokens comes above it.
 """
 import argparse
 import json

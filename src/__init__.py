@@ -25,7 +25,7 @@
     logits.py      logits -> the next token, in TensorFlow: filters, penalties, the draw, a step of beam search
     sample.py      tokens in bulk, in TensorFlow: the compiled step, its cache, sample_sequence
     choose.py      logits -> the next token, in NumPy
-    lite.py        tokens on a CPU without TensorFlow: int8 or float32 weights in LiteRT
+    lite.py        tokens on a CPU without TensorFlow: int8 or float32 weights in LiteRT, guesses of the one for the other
     generators.py  which of the two makes a model's tokens on this machine
     fused.py       the forward pass and the loss as training wants them: less memory, fewer passes over it
     trainer.py     batches -> better weights: loss, optimizer, train_step, resumable state

@@ -32,7 +32,7 @@ def drawing(add):
 def precision(add):
     """In what a model that talks keeps its weights."""
     add('--precision', choices=generators.PRECISIONS, default='auto',
-        help='of the weights; auto: int8 on a CPU, which is three times as fast and as good within a percent; '
+        help='of the weights; auto: int8 on a CPU, which is twice as fast as float32 and as good within a percent; '
              'on a GPU bfloat16 where it computes in that, else float32')
 
 

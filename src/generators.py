@@ -12,7 +12,7 @@ GPUS = ('/dev/nvidiactl', '/dev/kfd')                   # where Linux shows NVID
 def open_generator(place, models_dir='models', precision='auto', verbose=False):
     """The model that files.find_model found -> (its lite.Generator or sample.Generator, what to say of its weights).
 
-    precision: one of PRECISIONS; auto: int8 on a CPU, where it is several times as fast and within a percent as good; on a GPU bfloat16 where it
+    precision: one of PRECISIONS; auto: int8 on a CPU, where it is twice as fast as float32 and within a percent as good; on a GPU bfloat16 where it
     computes in that, else float32. bfloat16 is XLA's everywhere.
     """
     if precision not in PRECISIONS:
