@@ -152,9 +152,9 @@ def typical(ids, logits, p):
 
 # ---- the choice
 
-def arrivals(ids, key):
-    """When each of ids [n] would arrive, were all as likely: what -log(1 - u) is of, u [n] float32 in (0, 1), hashed of the id and the key [2] uint32.
-    Uniform over all keys, and independent (MurmurHash3's last mix, the second half of the key added in its midst)."""
+def hashed(ids, key):
+    """A number for each of ids [n], float32 in (0, 1), hashed of the id and the key [2] uint32: over all keys uniform, and independent of each other
+    (the last mix of MurmurHash3, with the second half of the key added in its midst)."""
     golden, first, second = map(np.uint32, SPREAD)
     h = ids.astype(np.uint32)
     h *= golden
@@ -172,13 +172,13 @@ def arrivals(ids, key):
 
 
 def pick(ids, logits, key):
-    """Draw by a race: each token arrives after an exponential time whose rate is its probability, the first one wins (Gumbel's trick: Maddison et al.
-    2014, arXiv:1411.0030, section 2). The same key lets those win who would, when other weights give nearly the same probabilities: at a total variation
-    distance d the choice differs with a probability of at most 2 d / (1 + d) (Daliri et al. 2024, arXiv:2408.07978).
+    """Draw by a race: each token arrives after the time -log(1 - u) / its probability, and the first one wins (Gumbel's trick: Maddison et al. 2014,
+    arXiv:1411.0030, section 2). With the same key nearly the same probabilities choose the same: at a total variation distance d another one with
+    a probability of at most 2 d / (1 + d) (Daliri et al. 2024, arXiv:2408.07978).
 
-    A time is at least u: who would lose against the likeliest even so is not looked at.
+    -log(1 - u) is at least u: who would lose against the likeliest even so is not looked at.
     """
-    weights, u = weights_of(logits), arrivals(ids, key)
+    weights, u = weights_of(logits), hashed(ids, key)
     some = np.flatnonzero(u <= weights * -np.log1p(-u[weights.argmax()]))
     return int(ids[some[np.argmin(-np.log1p(-u[some]) / weights[some])]])
 

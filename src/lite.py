@@ -598,7 +598,7 @@ class Generator:
             if len(unread) and not made:
                 logits = self.engine.read(cache, [*unread, last[first]], first)[None, None]              # [1, 1, n_vocab]
             elif self.draft and len(rows) == 1:
-                guesses = self._guess(cache, first, last[first], steps - len(made) - 1, stops[first], lambda *of: chosen(first, *of), len(made))
+                guesses = self._guess(cache, first, last[first], steps - len(made) - 1, stops[first], functools.partial(chosen, first), len(made))
                 logits = self.engine.steps(cache, [last[first], *guesses], first)[:, None]               # [guesses + 1, 1, n_vocab]
             else:
                 logits = self.engine.step(cache, last[rows], rows)[None]                                 # [1, rows, n_vocab]

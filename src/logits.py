@@ -228,8 +228,8 @@ def typical_logits(logits, p):
 
 # ---- the choice
 
-def arrivals(key, n):
-    """choose.arrivals of the tokens 0 to n - 1 in each row: key [batch, 2] uint32 -> [batch, n] float32 in (0, 1)."""
+def hashed(n, key):
+    """choose.hashed of the tokens 0 to n - 1 in each row: key [batch, 2] uint32 -> [batch, n] float32 in (0, 1)."""
     golden, first, second = (tf.constant(number, tf.uint32) for number in SPREAD)
 
     def fold(h, bits):
@@ -243,7 +243,7 @@ def arrivals(key, n):
 def pick(logits, key):
     """Draw a token of each row by choose.pick's race. key [batch, 2] uint32 -> ids [batch] int32."""
     weights = tf.where(logits > REMOVED / 2, tf.exp(logits - highest(logits)), 0.)
-    return tf.argmax(weights / -tf.math.log1p(-arrivals(key, logits.shape[-1])), axis=-1, output_type=tf.int32)
+    return tf.argmax(weights / -tf.math.log1p(-hashed(logits.shape[-1], key)), axis=-1, output_type=tf.int32)
 
 
 def choose(logits, key, settings, past, bias, stops):

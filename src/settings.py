@@ -9,7 +9,7 @@ from .console import UsageError
 
 
 REMOVED = -1e10                                         # the logit of a token that was taken out, as in the original
-SPREAD = 0x9e3779b1, 0x85ebca6b, 0xc2b2ae35             # of choose.arrivals: 2^32 / golden ratio, and MurmurHash3's two (A. Appleby, fmix32)
+SPREAD = 0x9e3779b1, 0x85ebca6b, 0xc2b2ae35             # of choose.hashed: 2^32 / golden ratio, and MurmurHash3's two (A. Appleby, fmix32)
 
 
 class Settings(NamedTuple):

@@ -91,24 +91,24 @@ def test_typical_keeps_what_sorting_all_by_their_distance_keeps(scale):
         assert set(kept(C.typical, logits, share)) == set(order[:n])
 
 
-def arrival(token, key):
-    """One of choose.arrivals, in Python's integers."""
+def by_hand(token, key):
+    """One of choose.hashed, in Python's integers."""
     h = (token * 0x9e3779b1 + key[0]) % 2 ** 32
     h = (h ^ h >> 16) * 0x85ebca6b % 2 ** 32
     h = ((h ^ h >> 13) + key[1]) * 0xc2b2ae35 % 2 ** 32
     return min((h ^ h >> 16 | 1) / 2 ** 32, 1 - 2 ** -24)
 
 
-def test_arrivals_by_hand():
+def test_the_hash_by_hand():
     for key in [[0, 0], [2 ** 32 - 1, 2 ** 32 - 1], *random_keys(5).tolist()]:
         ids = [0, 1, 2, 255, 50256]
-        np.testing.assert_allclose(C.arrivals(np.array(ids), np.array(key, np.uint32)), [arrival(i, key) for i in ids], rtol=1e-7)
+        np.testing.assert_allclose(C.hashed(np.array(ids), np.array(key, np.uint32)), [by_hand(i, key) for i in ids], rtol=1e-7)
 
 
-def test_arrivals_are_even_for_each_token_and_know_nothing_of_each_other():
+def test_the_hash_is_even_for_each_token_and_knows_nothing_of_the_others():
     """The seeds are fixed; had they been chosen at random, each of the 45 numbers below would fail a right hash with a probability of 1e-6."""
     ids, keys = np.array([0, 1, 2, 3, 256, 50000, 50001, 50255, 50256]), random_keys(20_000)
-    u = np.array([C.arrivals(ids, key) for key in keys])
+    u = np.array([C.hashed(ids, key) for key in keys])
     for of_token in u.T:
         assert chi_square_p(np.bincount((of_token * 11).astype(int), minlength=11), np.full(11, 1 / 11)) > 1e-6
     together = np.corrcoef(u.T)[np.triu_indices(len(ids), 1)] * np.sqrt(len(keys))
@@ -122,7 +122,7 @@ def test_pick_is_the_first_to_arrive(n, scale):
     random = np.random.default_rng(n)
     for key in random_keys(40):
         ids, logits = np.sort(random.choice(50257, n, replace=False)), (random.standard_normal(n) * scale).astype(np.float32)
-        times = -np.log1p(-C.arrivals(ids, key).astype(float)) / softmax(logits.astype(float))
+        times = -np.log1p(-C.hashed(ids, key).astype(float)) / softmax(logits.astype(float))
         assert C.pick(ids, logits, key) == ids[times.argmin()]
 
 
