@@ -35,7 +35,7 @@ def take_turns(contenders, rounds, run, peer_python):
             result = json.loads(output.splitlines()[-1])
             if 'missing' in result:
                 contenders.remove(contender)
-                print(f'{contender} is left out: {python} has no {result["missing"]}.', flush=True)
+                print(f'{contender} is left out: --peer_python has no {result["missing"]}.', flush=True)
             else:
                 yield number, contender, result
 

@@ -55,7 +55,12 @@ def ours(folder, kind):
         console.import_tensorflow()
         from src import checkpoint, sample
         generator = sample.Generator(*checkpoint.load(folder))
-    return lambda batch, n, new: [ids for ids in stream(generator, prompts(batch, n), Settings(top_k=40), length=new, seed=1)] and generator
+
+    def run(batch, n, new):
+        for _ in stream(generator, prompts(batch, n), Settings(top_k=40), length=new, seed=1):
+            pass
+    run.generator = generator
+    return run
 
 
 def ctranslate2(folder, kind):
@@ -127,14 +132,14 @@ def measure(folder, kind):
         times = []
         for new in (1, NEW + 1, 1, NEW + 1):            # the second of each counts
             start = time.perf_counter()
-            generator = run(batch, n, new)
+            run(batch, n, new)
             times.append(time.perf_counter() - start)
         found[f'{batch} {n}'] = batch * NEW / (times[3] - times[2])
         if batch == 1:
             with open('/proc/self/status') as status:
                 found['peak'] = next(int(line.split()[1]) for line in status if line.startswith('VmHWM')) / 1e6
     if kind == 'float32, LiteRT':
-        found['held'] = generator.held / generator.guessed
+        found['held'] = run.generator.held / run.generator.guessed
     return found
 
 
@@ -166,7 +171,7 @@ def main():
                 found = json.loads(output.splitlines()[-1])
                 if 'missing' in found:
                     del results[kind]
-                    print(f'{kind} is left out: {python} has no {found["missing"]}.', flush=True)
+                    print(f'{kind} is left out: --peer_python has no {found["missing"]}.', flush=True)
                 else:
                     results[kind].append(found)
     heads = [f'{batch} x behind {n}' for batch, n in CASES]

@@ -290,11 +290,11 @@ class Engine:
 
     def __init__(self, path, threads=None):
         self._parts = []                                # of LiteRT's model, which of its graphs, {name of a tensor: its number}
-        about, again = self._load(path, threads), self._load(_head(path), threads)
+        (about, _), (again, tables) = self._load(path, threads), self._load(_head(path), threads)
         self.hparams, self.precision, self.of = SimpleNamespace(**about['hparams']), about['precision'], about['of']
         model, graph, names = self._parts[-1]
         self._wpe, self._scales = self._tensor(self._parts[-1], 'wpe'), model.TensorQuantizationParameters(names['wte'], graph)[0]   # [n_vocab], or none
-        self._wte, self._wte_start = open(_head(path), 'rb', buffering=0), _aligned(_check_whole(_head(path)))
+        self._wte, self._wte_start = open(_head(path), 'rb', buffering=0), _aligned(tables)
         weakref.finalize(self, self._wte.close)
         if about != again or (self._rows([0]) != self._tensor(self._parts[-1], 'wte')[0]).any():         # somebody wrote one of them in between
             raise ValueError(f'{path} and {_head(path)} are of different weights')
@@ -304,8 +304,8 @@ class Engine:
         self._shapes = [None for part in self._parts]   # of the inputs that each part is ready for
 
     def _load(self, path, threads):
-        """Add a file's parts. Returns what it says about itself."""
-        _check_whole(path)
+        """Add a file's parts. Returns what it says about itself, and how long its tables are."""
+        tables = _check_whole(path)
         with console.quietly(tell=False):               # LiteRT tells that it has made its delegate; what is wrong with a file, the ValueError says
             model = _library('_pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
                 path, 1, [], [], False, False, threads or os.cpu_count(), False)     # 1: LiteRT's own operators, by XNNPACK where it has them
@@ -318,7 +318,7 @@ class Engine:
         weights = [self._tensor(part, name) for part in parts for name in part[2] if name.endswith('/w') or name in ('wte', 'lm_head')]
         _let_go(weights)                                # XNNPACK has them in an order of its own, in memory of its own
         self._parts += parts
-        return about
+        return about, tables
 
     @staticmethod
     def _tensor(part, name):
