@@ -185,8 +185,8 @@ class History:
         low, high = np.percentile(losses[first:], 1, method='lower'), np.percentile(losses[first:], 98, method='higher')
         half = len(losses) // 50
         calm = np.minimum(losses, 3 * high - 2 * low)   # a spike lifts the mean of its neighbours by little
-        figure = Figure(figsize=(8, 4.5), dpi=120, layout='constrained')
-        axes = figure.add_subplot()
+        figure = Figure(figsize=(8, 4.5), dpi=120)
+        axes = figure.add_axes((0.09, 0.11, 0.89, 0.81))            # a layout to be found would take as long as the drawing
         axes.plot(*outline(steps, losses), color='tab:blue', alpha=0.3, linewidth=0.8)
         axes.plot(*smooth(steps, calm, half), color='tab:blue', linewidth=1.8, marker='' if half else '.',
                   label=f'training, smoothed over {2 * half + 1:,} steps' if half else 'training')
@@ -203,7 +203,7 @@ class History:
         axes.xaxis.set_major_formatter('{x:,.0f}')
         axes.grid(alpha=0.3)
         axes.spines[['top', 'right']].set_visible(False)
-        figure.legend(loc='outside upper center', ncols=3, frameon=False)          # within the axes it would hide a rise
+        figure.legend(loc='upper center', ncols=3, frameon=False)          # within the axes it would hide a rise
         path = os.path.join(self.directory, 'loss.png')
         with _told(path), files.whole(path) as file:
             figure.savefig(file, format='png')

@@ -47,9 +47,9 @@ def demo_texts():
 CHATS, VALIDATION = demo_texts()
 
 
-def run_script(*command, cwd=ROOT, stdin='', timeout=300, env=None):
+def run_script(*command, cwd=ROOT, stdin='', timeout=300, env=None, python=(sys.executable,)):
     """Run `python command...` as a user would. Returns the CompletedProcess with text output."""
-    return subprocess.run([sys.executable, *map(str, command)], cwd=cwd, input=stdin, timeout=timeout, text=True,
+    return subprocess.run([*python, *map(str, command)], cwd=cwd, input=stdin, timeout=timeout, text=True,
                           encoding='utf-8', capture_output=True, env=os.environ | {'PYTHONIOENCODING': 'utf-8'} | (env or {}))
 
 

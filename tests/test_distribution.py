@@ -4,12 +4,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from conftest import CHATS, ROOT, free_addresses
+from zygote import python
 
 from src import workers
 from src.console import UsageError, UserError
@@ -40,7 +40,7 @@ print(json.dumps([losses, max(float(abs(w - weights[0]).max()) for w in weights)
 def test_1_2_and_4_devices_give_one_curve(options):
     """The windows of nine tokens put unlike numbers of tokens on the devices."""
     import json
-    runs = [subprocess.Popen([sys.executable, '-c', CURVE, str(n), json.dumps(options)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+    runs = [subprocess.Popen([*python(), '-c', CURVE, str(n), json.dumps(options)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
                              env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'}) for n in (1, 2, 4)]
     curves = []
     for run in runs:
@@ -57,7 +57,7 @@ def test_1_2_and_4_devices_give_one_curve(options):
 def start(folder, models, n, *flags, run_name='run1'):
     """n processes of train.py that train together."""
     addresses = ','.join(free_addresses(n))
-    command = [sys.executable, TRAIN, '--dataset', CHATS, '--models_dir', models, '--model_name', 'tiny', '--batch_size', '4', '--seed', '1',
+    command = [*python(), TRAIN, '--dataset', CHATS, '--models_dir', models, '--model_name', 'tiny', '--batch_size', '4', '--seed', '1',
                '--learning_rate', '1e-3', '--sample_every', '0', '--run_name', run_name, *map(str, flags)]
     together = [['--workers', addresses, '--worker_index', str(i)] for i in range(n)] if n > 1 else [[]]
     return [subprocess.Popen(command + more, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for more in together]
@@ -119,7 +119,7 @@ def test_ctrl_c_at_one_stops_all_after_the_same_step(tmp_path, demo_models):
 
 def test_other_settings_are_refused_by_all(tmp_path, demo_models):
     addresses = ','.join(free_addresses(2))
-    command = [sys.executable, TRAIN, '--dataset', CHATS, '--models_dir', demo_models, '--model_name', 'tiny', '--batch_size', '2', '--workers', addresses]
+    command = [*python(), TRAIN, '--dataset', CHATS, '--models_dir', demo_models, '--model_name', 'tiny', '--batch_size', '2', '--workers', addresses]
     processes = [subprocess.Popen([*command, '--worker_index', str(i), '--stop_after', str(5 + i)], cwd=tmp_path, text=True,
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE) for i in range(2)]
     for (_, errors), status in finish(processes):

@@ -6,10 +6,10 @@ import csv
 import os
 import random
 import subprocess
-import sys
 import time
 
 from conftest import CHATS, ROOT
+from zygote import python
 
 KILLS = int(os.environ.get('KILLS', 4))
 
@@ -21,7 +21,7 @@ def losses(folder):
 
 def test_killed_at_any_moment_it_goes_on_as_if_it_had_not_been(tmp_path, demo_models):
     """Every second step is saved, so most of the time a checkpoint is being written; dropout and noise draw random numbers, too."""
-    command = [sys.executable, os.path.join(ROOT, 'train.py'), '--dataset', CHATS, '--models_dir', demo_models, '--model_name', 'tiny', '--seed', '5', '--batch_size', '2',
+    command = [*python(), os.path.join(ROOT, 'train.py'), '--dataset', CHATS, '--models_dir', demo_models, '--model_name', 'tiny', '--seed', '5', '--batch_size', '2',
                '--learning_rate', '1e-3', '--noise', '0.1', '--dropout', '0.1', '--save_every', '2', '--sample_every', '0', '--val_every', '4', '--val_batch_count', '1',
                '--accumulate_gradients', '2', '--clip_norm', '1']
 

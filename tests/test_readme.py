@@ -12,6 +12,7 @@ import textwrap
 import threading
 
 import pytest
+import zygote
 from conftest import CHATS, ROOT, run_script
 from src import memory
 from test_hub import GPT2, Hub, put, write_model
@@ -85,11 +86,11 @@ def test_each_command_of_the_readme(road):
     assert (work / 'checkpoint' / 'run1' / 'model-7.index').exists() and (work / 'samples' / 'run1' / 'samples-2').exists()
 
 
-def go(work, arguments, env, stdin='hi\n'):
+def go(work, arguments, env, stdin='hi\n', python=(sys.executable,)):
     """Run a command of a page, kept short, and see that it ends well."""
     served = ['download_model.py', '355M']
     openai = arguments == ['download_model.py', '124M']                 # whose checksums only the real weights have
-    result = run_script(*small(served if openai else arguments), cwd=work, stdin=stdin, env=env)
+    result = run_script(*small(served if openai else arguments), cwd=work, stdin=stdin, env=env, python=python)
     assert result.returncode == 0, (arguments, result.stdout, result.stderr)
     if openai:
         os.rename(work / 'models' / '355M', work / 'models' / '124M')
@@ -133,7 +134,7 @@ def test_each_command_of_a_road(inputs, title, monkeypatch):
             arguments.append('--help')                  # the README's test has it answer
         if arguments[0] == 'chatter.py':                # for a pipe nothing is kept unless told
             arguments += ['--memory', memory.default_path()]
-        go(work, arguments, env, stdin='hi\nare you there?\n/good\n')
+        go(work, arguments, env, 'hi\nare you there?\n/good\n', zygote.python() if arguments[0] in ('train.py', 'evaluate.py') else (sys.executable,))
 
 
 def ask_server(work, arguments):

@@ -20,6 +20,7 @@ import pytest
 import tensorflow as tf
 from conftest import CHATS, ROOT, VALIDATION, fails_clearly, run_script
 from reference import Reference, rough_params
+from zygote import python
 
 import train as script
 from src import checkpoint, dataset, dialogue, encoder, files, model, plan, trainer
@@ -55,12 +56,12 @@ def background(request, demo_models, tmp_path_factory):
 def train(folder, models, *flags, dataset=CHATS, model_name='tiny', sample_every=0):
     """A whole run in `folder`."""
     name = ('--model_name', model_name) if model_name else ()
-    return run_script(TRAIN, '--dataset', dataset, '--models_dir', models, *name, '--sample_every', sample_every, *flags, cwd=folder)
+    return run_script(TRAIN, '--dataset', dataset, '--models_dir', models, *name, '--sample_every', sample_every, *flags, cwd=folder, python=python())
 
 
 def train_until(folder, models, line, number, *flags):
     """A run that gets the signal `number` once it has printed a line that starts with `line`."""
-    command = [sys.executable, TRAIN, '--dataset', CHATS, '--models_dir', models, '--model_name', 'tiny', '--sample_every', '0', *map(str, flags)]
+    command = [*python(), TRAIN, '--dataset', CHATS, '--models_dir', models, '--model_name', 'tiny', '--sample_every', '0', *map(str, flags)]
     process = subprocess.Popen(command, cwd=folder, text=True, encoding='utf-8', stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env=os.environ | {'PYTHONIOENCODING': 'utf-8'})
     watchdog = threading.Timer(120, process.kill)
