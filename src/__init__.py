@@ -14,9 +14,12 @@
     folders.py     model and run folders without their weights: the newest checkpoint, who speaks
     shards.py      numbers that stay on the disk: npz files larger than memory, read in parts
     dataset.py     text -> token chunks (.npz), and whose each token is -> training batches
+    hparams.py     a model's sizes, and the weights that they make
     model.py       token ids -> logits: the forward pass
     lora.py        low-rank adapters beside the weights: add, what is trained, merge
+    bundles.py     checkpoints -> weights, without TensorFlow around its reader
     checkpoint.py  weights <-> files: model folders and run folders
+    tflite.py      weights -> LiteRT's files, for lite.py and for phones
     tensors.py     files of weights as others write them: safetensors, PyTorch's without torch, HDF5
     hub.py         GPT-2s and GPT-Neos of the Hugging Face hub -> model folders
     settings.py    how the next token is drawn: the settings, what they can be, the random numbers
@@ -27,6 +30,7 @@
     choose.py      logits -> the next token, in NumPy
     lite.py        tokens on a CPU without TensorFlow: int8 or float32 weights in LiteRT, guesses of the one for the other
     generators.py  which of the two makes a model's tokens on this machine
+    flags.py       flags that several scripts have
     fused.py       the forward pass and the loss as training wants them: less memory, fewer passes over it
     trainer.py     batches -> better weights: loss, optimizer, train_step, resumable state
     plan.py        what a training step will take, before any is spent, and what makes it fit

@@ -24,14 +24,14 @@ import json
 import os
 import shutil
 import tempfile
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from . import files, lora
+from .bundles import beside, find_base, note, one_line, read_note, read_state, read_weights  # noqa: F401  where they are looked for
 from .console import UserError
-from .folders import PARTS, latest, listed, read_dialogue, remove, resolve, write_dialogue  # noqa: F401  where they are looked for
-from .model import HParams, flat, nested, shapes, variable
+from .folders import PARTS, latest, listed, read_dialogue, remove, resolve, write_dialogue  # noqa: F401  likewise
+from .model import flat, nested, variable
 
 KEPT = 5
 
@@ -66,87 +66,12 @@ def staged_bundle(prefix, tensors):
         yield put
 
 
-def read_bundle(prefix):
-    """The Bundle at `prefix`. Raises UserError when it is missing or damaged."""
-    for part in PARTS:
-        if not os.path.isfile(prefix + part):
-            raise UserError(f'{prefix + part}: there is no such file, so there are no weights to load; '
-                            'download the model again, or name another checkpoint.')
-    try:
-        return Bundle(prefix, tf.train.load_checkpoint(prefix))
-    except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
-        raise damaged(prefix, error) from None
-
-
-class Bundle:
-    """A bundle's reader. get_tensor raises UserError where the data file turns out to be damaged."""
-
-    def __init__(self, prefix, reader):
-        self.prefix, self.reader = prefix, reader
-        self.get_variable_to_shape_map = reader.get_variable_to_shape_map
-
-    def get_tensor(self, name):
-        """Name -> NumPy array, or bytes of a string."""
-        try:
-            return self.reader.get_tensor(name)
-        except (tf.errors.OpError, RuntimeError, ValueError, IndexError) as error:
-            raise damaged(self.prefix, error) from None
-
-
-def damaged(prefix, error):
-    """The UserError for a bundle whose bytes are wrong."""
-    return UserError(f'{prefix}.index or its data file is damaged: download the model again, or restore an older checkpoint '
-                     f'of the run with --restore_from. TensorFlow says: {one_line(error)}')
-
-
-def one_line(error):
-    """The first line of an exception's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
 # ---- folders
 
 def load(path_or_name, models_dir='models', hparams=None, merge=True):
-    """A model's name, a folder, or a checkpoint prefix -> (hparams, params).
-
-    hparams: for a bundle of a fork's run folder, which has no hparams.json of its own.
-    merge: of a run with LoRA, the plain model that its adapters make of their base; False: base and adapters, to train on.
-    Raises UserError, with names and both shapes, when a variable is missing or has another shape, and as find_base does.
-    """
-    folder, prefix = resolve(path_or_name, models_dir)
-    if hparams is None or os.path.isfile(os.path.join(folder, 'hparams.json')):
-        hparams = HParams.read(folder)
-    bundles = [read_bundle(prefix)]
-    if lora.adapted(bundles[0].get_variable_to_shape_map()):
-        bundles.insert(0, read_bundle(find_base(prefix, models_dir).prefix))
-    found, source, plain = {}, {}, shapes(hparams)
-    for bundle in bundles:                              # of what both have, the adapters' own counts
-        there = {name.removeprefix('model/'): shape for name, shape in bundle.get_variable_to_shape_map().items() if name.startswith('model/')}
-        found |= there
-        source |= dict.fromkeys(there, bundle)
-    wanted = plain | lora.shapes(plain, found)
-    wrong = [f'{name}: the model needs {shape}, the checkpoint has {found.get(name, "none")}'
-             for name, shape in wanted.items() if found.get(name) != shape]
-    if f'h{hparams.n_layer}/ln_1/g' in found:
-        wrong.append(f'h{hparams.n_layer}/ln_1/g: the model has only {hparams.n_layer} layers')
-    if wrong:
-        more = f' (and {len(wrong) - 4} more)' if len(wrong) > 4 else ''
-        raise UserError(f'{prefix} does not fit hparams {hparams.to_json()}. {"; ".join(wrong[:4])}{more}. '
-                        'It is a checkpoint of another model: give the --model_name it was made from.')
-
-    def read(name):
-        return source[name].get_tensor('model/' + name)
-
-    def value(name):                                    # merged one by one, so that no second copy of the model is ever there
-        target = name.removesuffix('/w')
-        if merge and target + '/lora_a' in wanted:
-            return read(name) + lora.product(*(read(f'{target}/lora_{key}') for key in ('a', 'b', 'scale')))
-        return read(name)
-
-    params = {name: variable(name, value(name)) for name in plain}
-    if not merge:
-        params |= {name: lora.adapter(name, read(name)) for name in wanted if name not in plain}
-    return hparams, nested(params)
+    """A model's name, a folder, or a checkpoint prefix -> (hparams, params), of the arguments of bundles.read_weights, which says what is raised."""
+    hparams, found = read_weights(path_or_name, models_dir, hparams, merge)
+    return hparams, nested({name: lora.adapter(name, read()) if lora.is_adapter(name) else variable(name, read()) for name, read in found.items()})
 
 
 def save(directory, hparams, params, step=None, state=None, keep=KEPT, base=None):
@@ -163,9 +88,9 @@ def save(directory, hparams, params, step=None, state=None, keep=KEPT, base=None
     _sweep(directory)
     with contextlib.ExitStack() as stack:
         put_weights = stack.enter_context(staged_bundle(prefix, {'model/' + name: value for name, value in weights.items()}))
-        put_state = stack.enter_context(staged_bundle(_beside(prefix, 'state'), state)) if state else lambda: None
+        put_state = stack.enter_context(staged_bundle(beside(prefix, 'state'), state)) if state else lambda: None
         remove(prefix + '.index')                       # weights and state of two runs must not be taken for one
-        remove(_note(prefix))
+        remove(note(prefix))
         if base:
             _write_note(prefix, base.prefix, base.sha256)
         put_state()
@@ -195,31 +120,12 @@ def _make_newest(directory, prefix, keep):
 def _remove_checkpoint(prefix):
     """Remove a bundle of ours and what lies beside it."""
     for part in PARTS:
-        for name in (prefix + part, _beside(prefix, 'state') + part):
+        for name in (prefix + part, beside(prefix, 'state') + part):
             remove(name)
-    remove(_note(prefix))
-
-
-def _beside(prefix, kind):
-    """run1/model-500 -> run1/state-500"""
-    folder, base = os.path.split(prefix)
-    return os.path.join(folder, kind + base.removeprefix('model'))
-
-
-def read_state(prefix):
-    """The reader of what `save` wrote as `state` beside the bundle `prefix`, or None when there is none."""
-    path = _beside(prefix, 'state')
-    return read_bundle(path) if os.path.isfile(path + '.index') else None
+    remove(note(prefix))
 
 
 # ---- the base of adapters
-
-class Base(NamedTuple):
-    """The plain weights that adapters were added to."""
-    prefix: str
-    sha256: str                                         # of prefix.index, which holds a checksum of each variable
-    n_vocab: int
-
 
 def hold_base(directory, prefix, models_dir='models'):
     """The Base for a run in `directory` that adds adapters to the checkpoint `prefix`, or goes on with those it has.
@@ -238,58 +144,13 @@ def hold_base(directory, prefix, models_dir='models'):
     return base._replace(prefix=own)
 
 
-def find_base(prefix, models_dir='models'):
-    """The Base of the checkpoint `prefix`: its own, when it has no adapters.
-
-    It is looked for where the note adapter-N.json says, then in models_dir. Raises UserError when it is not there, or when there is
-    another model.
-    """
-    if not lora.adapted(read_bundle(prefix).get_variable_to_shape_map()):
-        return _base(prefix)
-    path, sha256 = _read_note(prefix)
-    folder, name = os.path.split(path)
-    folder = os.path.join(models_dir, os.path.basename(folder))
-    there = [_base(place) for place in (path, os.path.join(folder, name)) if os.path.isfile(place + '.index')]
-    for base in there:
-        if base.sha256 == sha256:
-            return base
-    way_out = f'put the model it was trained on there or into {folder}, or write where it is as "base" into {_note(prefix)}.'
-    if there:
-        raise UserError(f'{prefix} holds LoRA adapters of a model whose .index has SHA-256 {sha256[:12]}..., but that of {there[0].prefix} has '
-                        f'{there[0].sha256[:12]}..., so it is another model: {way_out}')
-    raise UserError(f'{prefix} holds LoRA adapters of {path}, but there is no {path}.index: {way_out}')
-
-
-def _base(prefix):
-    """The Base that plain weights are."""
-    return Base(prefix, files.sha256(prefix + '.index'), read_bundle(prefix).get_variable_to_shape_map().get('model/wte', [0])[0])
-
-
-def _note(prefix):
-    return _beside(prefix, 'adapter') + '.json'
-
-
 def _write_note(prefix, base, sha256):
     """Note beside the bundle `prefix` whose adapters it holds. The path is written relative to its folder, so that both can move together."""
     path = os.path.realpath(base)
     with contextlib.suppress(ValueError):               # another drive of Windows: the path stays absolute
         path = os.path.relpath(path, os.path.realpath(os.path.dirname(prefix)))
-    with files.whole(_note(prefix), 'w', encoding='utf-8') as file:
+    with files.whole(note(prefix), 'w', encoding='utf-8') as file:
         json.dump({'base': path.replace(os.sep, '/'), 'base_sha256': sha256}, file)
-
-
-def _read_note(prefix):
-    """What _write_note wrote -> (the base's prefix, its SHA-256)."""
-    try:
-        with open(_note(prefix), encoding='utf-8') as file:
-            note = json.load(file)
-        return os.path.realpath(os.path.join(os.path.dirname(prefix), note['base'])), note['base_sha256'].lower()
-    except FileNotFoundError:
-        raise UserError(f'{prefix} holds LoRA adapters, but {_note(prefix)}, which tells of which model, is not there: '
-                        'copy it from where the checkpoint comes from.') from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f'{_note(prefix)} is damaged: it must hold {{"base": the checkpoint that was trained on, "base_sha256": ...}}; '
-                        'copy it from where the checkpoint comes from.') from None
 
 
 def _link(source, target):
@@ -319,14 +180,14 @@ def write_best(directory, prefix, loss):
     target = os.path.join(best, name)
     with files.whole(os.path.join(best, 'validation.json'), 'w') as file:
         json.dump({step: losses[step] for step in losses.keys() & {former}} | {name: float(loss)}, file)
-    for source, copy in ((_beside(prefix, 'state'), _beside(target, 'state')), (prefix, target)):
+    for source, copy in ((beside(prefix, 'state'), beside(target, 'state')), (prefix, target)):
         for part in PARTS:
             if os.path.isfile(source + part):
                 _link(source + part, copy + part)
             else:
                 remove(copy + part)
-    if os.path.isfile(_note(prefix)):
-        _write_note(target, *_read_note(prefix))
+    if os.path.isfile(note(prefix)):
+        _write_note(target, *read_note(prefix))
     for each in ('hparams.json', 'encoder.json', 'vocab.bpe', 'dialogue.json'):
         if os.path.isfile(os.path.join(directory, each)):
             with open(os.path.join(directory, each), 'rb') as original, files.whole(os.path.join(best, each)) as copy:

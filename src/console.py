@@ -8,11 +8,13 @@ import contextlib
 import ctypes
 import difflib
 import errno
+import importlib.util
 import inspect
 import keyword
 import os
 import sys
 import tempfile
+import types
 
 import fire
 
@@ -250,6 +252,26 @@ def _start_tensorflow(before):
     before(tf)
     tf.zeros([]).numpy()                                # the first operation starts the devices, and they talk too
     return tf
+
+
+def part_of_tensorflow(name):
+    """The module tensorflow.<name>, without TensorFlow around it; the one that is there, should TensorFlow have loaded it. For a process that
+    needs no more than some of its modules: its packages are empty while they are imported, and absent afterwards."""
+    name = 'tensorflow.' + name
+    if name not in sys.modules:
+        root, empty = importlib.util.find_spec('tensorflow').submodule_search_locations[0], []
+        for i in range(1, len(path := name.split('.'))):
+            package = '.'.join(path[:i])
+            if package not in sys.modules:
+                empty.append(package)
+                sys.modules[package] = types.ModuleType(package)
+                sys.modules[package].__path__ = [os.path.join(root, *path[1:i])]
+        try:
+            importlib.import_module(name)
+        finally:
+            for package in empty:
+                del sys.modules[package]
+    return sys.modules[name]
 
 
 def gpu_precision():

@@ -1,49 +1,34 @@
 """GPT-2 on the CPU, a conversation or a few: a token takes as long as reading the weights does, and TensorFlow is not imported.
 
-    weights -> write -> int8.tflite, int8.head.tflite -> Engine: Cache, ids -> logits
+    int8.tflite, int8.head.tflite (tflite.py) -> Engine: Cache, ids -> logits -> Generator: texts
 
-The products with weights run in LiteRT, whose interpreter TensorFlow brings along: a library of 15 MB that loads by itself. int8 weights have
-one scale per output; an activation row is rounded to int8 as it comes (Jacob et al. 2017, arXiv:1712.05877, section 2.1; the kernels are
-XNNPACK's). The model is cut where attention is, so that keys and values stay in NumPy's arrays and a token looks at exactly those there are:
-
-    part 0            x -> qkv                    norm, c_attn of layer 0
-    part 1 ...        x, a -> x, qkv              c_proj, norm and mlp of the layer in front; norm, c_attn of the next
-    part n_layer      q, k, v, mask -> y          attention of many rows; that of few, and of a single one, is NumPy's
-    the head          x, a -> logits              the rest of the last layer; norm, the transposed embedding matrix
-
-The head is a file of its own: while LiteRT makes itself a file ready, which it does as a whole, it has all weights of it twice.
+The products with weights run in LiteRT, whose interpreter TensorFlow brings along: a library of 15 MB that loads by itself. An activation row is
+rounded to int8 as it comes where the weights are int8 (Jacob et al. 2017, arXiv:1712.05877, section 2.1; the kernels are XNNPACK's). Attention of
+few rows is NumPy's, that of many is LiteRT's: a token looks at exactly those keys and values there are.
 Dimensions in brackets: rows (positions of the ids given), all (positions there are), head, features = n_embd / n_head.
 """
 import contextlib
 import ctypes
 import functools
-import importlib.machinery
-import importlib.util
 import json
 import math
 import mmap
 import os
-import struct
 import subprocess
 import sys
 import weakref
-import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from types import SimpleNamespace
 
-import flatbuffers
 import numpy as np
 
 from . import console, files
 from .choose import beam_step, best_beam, choose, penalize
 from .settings import REMOVED, Settings
+from .tflite import FORMAT, aligned, check_whole, head_path
 
-FORMAT = 3                                              # of the file; files of another are written anew
-ALIGN = 64                                              # bytes: where a weight starts in the file
 ROWS = 128                                              # positions in one pass: more are hardly faster and take more memory
 ATTEMPTS = 5                                            # at a file that others make too
-END = b'GPT2LITE'                                       # the last bytes of a whole file
 REACH = 64                                              # positions by which attention of single rows looks further; behind so many, BLAS's kernels
                                                         # make the same sums whether zeros follow or not
 WASTE = 256                                             # positions read in vain that cost what looking once more would: rows look together up to that
@@ -51,209 +36,6 @@ MANY = 600                                              # positions of several r
 FEW, FAR = 64, 256                                      # up to so many rows NumPy looks at so many positions or more: LiteRT copies what it reads
 FAINT = 1e-30                                           # a sum of exponentials that is larger lost nothing to float32's range
 
-
-def _library(name):
-    """A module of TensorFlow's LiteRT, without TensorFlow around it; the one that is there, should TensorFlow have loaded it."""
-    full = 'tensorflow.lite.python.' + name
-    if full not in sys.modules:
-        folder = os.path.join(importlib.util.find_spec('tensorflow').submodule_search_locations[0], 'lite', 'python')
-        spec = importlib.machinery.PathFinder.find_spec(full, [folder])
-        sys.modules[full] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[full]
-
-
-# ---- weights -> file
-
-def quantized(w):
-    """w [out, in] float32 -> (int8 [out, in], scales [out]) with w close to int8 * scale: each row's largest becomes 127."""
-    scales = np.maximum(np.maximum(w.max(axis=1), -w.min(axis=1)) / 127, np.finfo(np.float32).tiny).astype(np.float32)
-    q = np.empty(w.shape, np.int8)
-    for i in range(0, len(w), 1024):                    # in pieces: the embedding matrix is the largest array there is
-        q[i:i + 1024] = np.rint(w[i:i + 1024] / scales[i:i + 1024, None])
-    return q, scales
-
-
-class _Model:
-    """The tables of a .tflite file (TensorFlow's schema.fbs), and the arrays that follow them."""
-
-    def __init__(self):
-        self.schema = _library('schema_py_generated')
-        self.table = self.schema.ModelT(version=3, operatorCodes=[], subgraphs=[], buffers=[self.schema.BufferT()])
-        self.arrays = []
-        self._codes = {}
-
-    def code(self, name):
-        """The number under which this file knows the operator `name`."""
-        if name not in self._codes:
-            number = getattr(self.schema.BuiltinOperator, name)
-            self.table.operatorCodes.append(self.schema.OperatorCodeT(builtinCode=number, deprecatedBuiltinCode=min(number, 127), version=1))
-        return self._codes.setdefault(name, len(self._codes))
-
-    def buffer(self, array):
-        """The number of a buffer that holds the array."""
-        self.arrays.append(array)
-        self.table.buffers.append(self.schema.BufferT())
-        return len(self.arrays)
-
-    def save(self, path, sealed=False):
-        """The tables, then each array at a multiple of ALIGN. Where an array lies is in the tables; how long these are does not depend on it. sealed: with
-        what _check_whole looks for behind it."""
-        start = _aligned(len(self._tables(1 << 40)))
-        with files.whole(path) as file:
-            tables = self._tables(start)
-            file.write(tables)
-            for buffer, array in zip(self.table.buffers[1:], self.arrays):
-                file.seek(buffer.offset)
-                file.write(np.ascontiguousarray(array))
-            if sealed:
-                file.seek(0, os.SEEK_END)
-                file.write(struct.pack('<QI', len(tables), zlib.crc32(tables)) + END)
-
-    def _tables(self, start):
-        for buffer, array in zip(self.table.buffers[1:], self.arrays):
-            buffer.offset, buffer.size = start, array.nbytes
-            start += _aligned(array.nbytes)
-        builder = flatbuffers.Builder()
-        builder.Finish(self.table.Pack(builder), b'TFL3')
-        return builder.Output()
-
-
-def _aligned(n):
-    return -(-n // ALIGN) * ALIGN
-
-
-class _Part:
-    """A function of the file in the making. Tensors are numbers; those with a name can be found again."""
-
-    def __init__(self, model):
-        self.model, self.schema = model, model.schema
-        self.graph = self.schema.SubGraphT(tensors=[], operators=[], inputs=[], outputs=[])
-        model.table.subgraphs.append(self.graph)
-
-    def tensor(self, shape, name, dtype='float32', **options):
-        self.graph.tensors.append(self.schema.TensorT(shape=list(shape), name=name, type=getattr(self.schema.TensorType, dtype.upper()), **options))
-        return len(self.graph.tensors) - 1
-
-    def input(self, name, *shape):
-        """[1, width] or the like: as many rows as the caller has, in the end."""
-        self.graph.inputs.append(self.tensor(shape, name))
-        return self.graph.inputs[-1]
-
-    def constant(self, array, name='', scales=None):
-        """scales: one for each row of an int8 array."""
-        quantization = None if scales is None else self.schema.QuantizationParametersT(scale=scales, zeroPoint=np.zeros(len(scales), np.int64))
-        return self.tensor(array.shape, name, str(array.dtype), buffer=self.model.buffer(array), quantization=quantization)
-
-    def number(self, value):
-        return self.constant(np.array([value], np.float32))
-
-    def op(self, name, *inputs, shape=None, options=None, **settings):
-        """The operator's result, of its first input's shape unless told."""
-        options = options or name.title().replace('_', '') + 'Options'
-        table = getattr(self.schema, options + 'T', None)
-        result = self.tensor(shape or self.graph.tensors[inputs[0]].shape, '')
-        self.graph.operators.append(self.schema.OperatorT(
-            opcodeIndex=self.model.code(name), inputs=list(inputs), outputs=[result],
-            builtinOptions=table and table(**settings), builtinOptionsType=getattr(self.schema.BuiltinOptions, options, 0)))
-        return result
-
-    def output(self, tensor, name):
-        self.graph.tensors[tensor].name = name
-        self.graph.outputs.append(tensor)
-
-
-class _Writer:
-    """model.py's pieces as operators of a part. get(name): the checkpoint's array of that name, below `model/`."""
-
-    def __init__(self, part, get, precision, hparams):
-        self.part, self.get, self.precision, self.hparams = part, get, precision, hparams
-        self.op = part.op
-
-    def weights(self, w, name):
-        """A matrix [out, in] in the file's precision."""
-        array, scales = quantized(w) if self.precision == 'int8' else (w, None)
-        return self.part.constant(array, name, scales)
-
-    def connected(self, x, weights, bias=-1):
-        """x [rows, in], weights [out, in] -> [rows, out]."""
-        return self.op('FULLY_CONNECTED', x, weights, bias, shape=[1, self.part.graph.tensors[weights].shape[0]], keepNumDims=True)
-
-    def conv1d(self, x, at):
-        return self.connected(x, self.weights(self.get(at + '/w')[0].T, at + '/w'), self.part.constant(self.get(at + '/b')))
-
-    def norm(self, x, at):
-        d = self.op('SUB', x, self._mean(x))
-        y = self.op('MUL', d, self.op('RSQRT', self.op('ADD', self._mean(self.op('MUL', d, d)), self.part.number(self.hparams.layer_norm_epsilon))))
-        return self.op('ADD', self.op('MUL', y, self.part.constant(self.get(at + '/g'))), self.part.constant(self.get(at + '/b')))
-
-    def _mean(self, x):
-        return self.op('MEAN', x, self.part.constant(np.array([1], np.int32)), shape=[1, 1], options='ReducerOptions', keepDims=True)
-
-    def activated(self, x):
-        """As one of model.ACTIVATIONS."""
-        match self.hparams.activation_function:
-            case 'silu':
-                return self.op('MUL', x, self.op('LOGISTIC', x))
-            case 'relu' | 'tanh' as name:
-                return self.op(name.upper(), x)
-            case name:
-                return self.op('GELU', x, approximate=name == 'gelu_new')
-
-    def after(self, x, a, h):
-        """What is behind a layer's attention: its output a [rows, n_embd] into the stream x, then the mlp."""
-        x = self.op('ADD', x, self.conv1d(a, h + '/attn/c_proj'))
-        m = self.activated(self.conv1d(self.norm(x, h + '/ln_2'), h + '/mlp/c_fc'))
-        return self.op('ADD', x, self.conv1d(m, h + '/mlp/c_proj'))
-
-
-def write(path, hparams, get, *, precision='int8', of=''):
-    """Write the model for Engine, at path and beside it. get(name): the array of the checkpoint's variable model/<name>, float32.
-
-    precision: int8 or float32, of the weights. of: what tells these weights from others; Engine gives it back.
-    """
-    about = {'format': FORMAT, 'of': of, 'precision': precision, 'hparams': asdict(hparams)}
-    about = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    layers, head = _Model(), _Model()
-    for i in range(hparams.n_layer + 1):
-        part = _Part(layers if i < hparams.n_layer else head)
-        writer = _Writer(part, get, precision, hparams)
-        x = part.input('x', 1, hparams.n_embd)
-        if i == hparams.n_layer:
-            wte = writer.weights(get('wte'), 'wte')     # the first in the file, where Engine finds rows of it
-        if i > 0:
-            x = writer.after(x, part.input('a', 1, hparams.n_embd), f'h{i - 1}')
-        if i < hparams.n_layer:
-            if i > 0:
-                part.output(x, 'x_out')
-            part.output(writer.conv1d(writer.norm(x, f'h{i}/ln_1'), f'h{i}/attn/c_attn'), 'qkv')
-        else:
-            x = writer.norm(x, 'ln_f')
-            part.output(writer.connected(x, wte if hparams.tie_word_embeddings else writer.weights(get('lm_head'), 'lm_head')), 'logits')
-            part.constant(get('wpe'), 'wpe')
-            part.constant(about, 'about')
-    part = _Part(layers)
-    _attention(part, hparams.n_head, hparams.n_embd // hparams.n_head)
-    part.constant(about, 'about')
-    head.save(_head(path), sealed=True)
-    layers.save(path, sealed=True)
-
-
-def _head(path):
-    """Where the head of the model at path is."""
-    start, end = os.path.splitext(path)
-    return f'{start}.head{end}'
-
-
-def _attention(part, n_head, features):
-    """model.look, of one row and one position until the caller has more; mask [rows, all] is added."""
-    q, k, v = (part.input(name, n_head, 1, features) for name in 'qkv')
-    w = part.op('BATCH_MATMUL', q, k, shape=[n_head, 1, 1], options='BatchMatMulOptions', adjY=True)
-    w = part.op('SOFTMAX', part.op('ADD', w, part.input('mask', 1, 1)), beta=1.0)
-    part.output(part.op('BATCH_MATMUL', w, v, shape=[n_head, 1, features], options='BatchMatMulOptions'), 'y')
-
-
-# ---- file -> logits
 
 class Cache:
     """What each of several texts has said: keys and values of the first lengths[row] positions, and the ids themselves."""
@@ -290,14 +72,14 @@ class Engine:
 
     def __init__(self, path, threads=None):
         self._parts = []                                # of LiteRT's model, which of its graphs, {name of a tensor: its number}
-        (about, _), (again, tables) = self._load(path, threads), self._load(_head(path), threads)
+        (about, _), (again, tables) = self._load(path, threads), self._load(head_path(path), threads)
         self.hparams, self.precision, self.of = SimpleNamespace(**about['hparams']), about['precision'], about['of']
         model, graph, names = self._parts[-1]
         self._wpe, self._scales = self._tensor(self._parts[-1], 'wpe'), model.TensorQuantizationParameters(names['wte'], graph)[0]   # [n_vocab], or none
-        self._wte, self._wte_start = open(_head(path), 'rb', buffering=0), _aligned(tables)
+        self._wte, self._wte_start = open(head_path(path), 'rb', buffering=0), aligned(tables)
         weakref.finalize(self, self._wte.close)
         if about != again or (self._rows([0]) != self._tensor(self._parts[-1], 'wte')[0]).any():         # somebody wrote one of them in between
-            raise ValueError(f'{path} and {_head(path)} are of different weights')
+            raise ValueError(f'{path} and {head_path(path)} are of different weights')
         self._pool = ThreadPoolExecutor(1)
         self._windows = self.hparams.windows or [0] * self.hparams.n_layer
         self._scale = np.float32(1 / math.sqrt(self.hparams.n_embd // self.hparams.n_head))
@@ -305,9 +87,9 @@ class Engine:
 
     def _load(self, path, threads):
         """Add a file's parts. Returns what it says about itself, and how long its tables are."""
-        tables = _check_whole(path)
+        tables = check_whole(path)
         with console.quietly(tell=False):               # LiteRT tells that it has made its delegate; what is wrong with a file, the ValueError says
-            model = _library('_pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
+            model = console.part_of_tensorflow('lite.python._pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
                 path, 1, [], [], False, False, threads or os.cpu_count(), False)     # 1: LiteRT's own operators, by XNNPACK where it has them
             for graph in range(model.NumSubgraphs()):
                 model.AllocateTensors(graph)
@@ -483,22 +265,6 @@ class Engine:
         return {name: model.GetTensor(names[name], graph) for name in ('x_out', 'qkv', 'y', 'logits') if name in names}
 
 
-def _check_whole(path):
-    """Raise ValueError for a file that is not there, cut off, or damaged in its tables, of which LiteRT believes everything. Returns their length."""
-    try:
-        with open(path, 'rb') as file:
-            file.seek(-20, os.SEEK_END)
-            length, crc = struct.unpack('<QI', file.read(12))
-            if file.read() != END or length > os.path.getsize(path):
-                raise ValueError(f'{path} is not whole')
-            file.seek(0)
-            if zlib.crc32(file.read(length)) != crc:
-                raise ValueError(f'{path} is damaged')
-            return length
-    except OSError as error:
-        raise ValueError(f'{path}: {error.strerror}') from None
-
-
 def _let_go(weights):
     """Take a mapped file out of memory where it holds these. What is read again comes from the file again."""
     if os.name == 'posix':
@@ -671,21 +437,8 @@ def engine(prefix, models_dir='models', precision='int8'):
             if (found.of, found.precision) == (of, precision):
                 return found
         print(f'(making {path} of the weights: once, as long as they do not change)', file=sys.stderr)
-        made = subprocess.run([sys.executable, '-m', 'src.lite', *map(os.path.abspath, (prefix, models_dir, path)), precision, of],
+        made = subprocess.run([sys.executable, '-m', 'src.tflite', *map(os.path.abspath, (prefix, models_dir, path)), precision, of],
                               cwd=root, stderr=subprocess.PIPE, text=True, errors='replace')
         if made.returncode:
             raise OSError(made.stderr.strip().splitlines()[-1] if made.stderr.strip() else f'{path} could not be made')
     raise OSError(f'{path} is made anew by another program again and again')
-
-
-def main(prefix, models_dir, path, precision, of):
-    """Write the file for `generator`."""
-    console.import_tensorflow()
-    from . import checkpoint, model
-    hparams, params = checkpoint.load(prefix, models_dir)
-    found = model.flat(params)
-    write(path, hparams, lambda name: found[name].numpy(), precision=precision, of=of)
-
-
-if __name__ == '__main__':
-    console.run(lambda: main(*sys.argv[1:]))

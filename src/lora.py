@@ -11,10 +11,9 @@ Nothing else is trained, with one exception: where special tokens were added to 
 import math
 
 import numpy as np
-import tensorflow as tf
 
 from .console import UsageError
-from .model import flat, nested, variable
+from .hparams import flat, nested
 
 ATTN, MLP = ('attn/c_attn', 'attn/c_proj'), ('mlp/c_fc', 'mlp/c_proj')
 GROUPS = {'attn': ATTN, 'mlp': MLP, 'all': ATTN + MLP}
@@ -57,6 +56,7 @@ def add(params, rank, alpha, targets='all', seed=0):
 
 def adapter(name, value):
     """The float32 tf.Variable of an adapter; its lora_scale is not trained."""
+    import tensorflow as tf
     return tf.Variable(value, name='model/' + name, dtype=tf.float32, trainable=not name.endswith('lora_scale'))
 
 
@@ -114,6 +114,7 @@ def product(a, b, scale):
 
 def merged(params):
     """The params of the plain model that computes the same: w + lora_a lora_b alpha / rank. Other weights are shared, not copied."""
+    from .model import variable
     found = flat(params)
     new = {f'{target}/w': variable(f'{target}/w', found[f'{target}/w'] + product(*(found[f'{target}/lora_{key}'] for key in ('a', 'b', 'scale'))))
            for target in adapted(found)}

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from reference import rough_params
 
-from src import lite, model, sample
+from src import lite, model, sample, tflite
 from src.batch import Batch, Sequence
 from src.console import UsageError
 from src.model import HParams
@@ -24,7 +24,7 @@ def generator(request, tmp_path_factory):
         return sample.Generator(SMALL, params)
     folder, found = tmp_path_factory.mktemp('batch'), model.flat(params)
     for precision in ('float32', 'int8'):
-        lite.write(str(folder / precision), SMALL, lambda name: found[name].numpy(), precision=precision)
+        tflite.write(str(folder / precision), SMALL, lambda name: found[name].numpy(), precision=precision)
     return lite.Generator(lite.Engine(str(folder / 'float32')), lite.Engine(str(folder / 'int8')) if request.param.endswith('drafted') else None)
 
 

@@ -18,9 +18,10 @@ from conftest import Handler, free_addresses
 from reference import rough_params
 
 import export_model
-from src import checkpoint, encoder, folders, formats, hub, lite, lora, model, tensors, trainer
+from src import checkpoint, encoder, folders, formats, hub, lite, lora, model, tensors, tflite, trainer
 from src.console import UserError
 from src.formats import peft
+from src.hparams import SIZES
 
 PEER = os.environ.get('PEER_PYTHON')                    # of an environment with torch and transformers
 
@@ -226,7 +227,7 @@ def test_logits_are_those_of_the_model_written_out(tmp_path, name):
     found = their_weights(config)
     hparams, params = added(tmp_path, config)
     np.testing.assert_allclose(logits(hparams, params), their_logits(config, found, IDS), atol=1e-4)
-    assert (set(json.loads(hparams.to_json())) == set(model.SIZES)) == (name in ('gpt2', 'unscaled', 'inverse', 'gelu_fast', 'gelu_pytorch_tanh'))
+    assert (set(json.loads(hparams.to_json())) == set(SIZES)) == (name in ('gpt2', 'unscaled', 'inverse', 'gelu_fast', 'gelu_pytorch_tanh'))
     assert hparams.windows == ((0, 5, 0, 5) if name == 'neo' else ())
 
 
@@ -403,7 +404,7 @@ def test_in_litert(everything, tmp_path, activation):
         expected = logits(hparams, params, ids)
     found = model.flat(params)
     path = str(tmp_path / 'float32.tflite')
-    lite.write(path, hparams, lambda name: found[name].numpy(), precision='float32')
+    tflite.write(path, hparams, lambda name: found[name].numpy(), precision='float32')
     engine = lite.Engine(path)
     cache = lite.Cache(engine.hparams, 3)
     np.testing.assert_allclose(engine.read(cache, ids[0, :290], row=0, every=True), expected[0, :290], atol=1e-4)
@@ -412,7 +413,7 @@ def test_in_litert(everything, tmp_path, activation):
     for i in range(3):
         np.testing.assert_allclose(engine.step(cache, [ids[0, 290 + i], ids[1, 60 + i], ids[1, 40 + i]]), [expected[0, 290 + i], expected[1, 60 + i], expected[1, 40 + i]], atol=1e-4)
     if activation == 'gelu_new':                        # the embedding of a model with a head of its own is rounded, too
-        lite.write(path, hparams, lambda name: found[name].numpy(), precision='int8')
+        tflite.write(path, hparams, lambda name: found[name].numpy(), precision='int8')
         engine = lite.Engine(path)
         assert np.corrcoef(engine.read(lite.Cache(engine.hparams), ids[0]), expected[0, -1])[0, 1] > 0.99
 

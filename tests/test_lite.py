@@ -12,7 +12,7 @@ import tensorflow as tf
 from conftest import ROOT
 from reference import rough_params
 
-from src import checkpoint, folders, lite, model, sample
+from src import checkpoint, folders, lite, model, sample, tflite
 from src.model import HParams
 from src.settings import Draw, Settings
 from src.stream import beam_search, stream
@@ -30,7 +30,7 @@ def made(folder, precision, hparams=SMALL, seed=1, **options):
     """(an Engine of small random weights, the weights)"""
     params = rough_params(hparams, seed, scale=0.2)
     path = str(folder / f'{precision}.tflite')
-    lite.write(path, hparams, arrays(params), precision=precision, **options)
+    tflite.write(path, hparams, arrays(params), precision=precision, **options)
     return lite.Engine(path), params
 
 
@@ -173,7 +173,7 @@ def test_a_row_is_copied(tmp_path):
 # ---- int8
 
 def test_quantized_by_hand():
-    q, scales = lite.quantized(np.array([[1, -2, 0.5], [0, 0, 0], [127, 1.4, -63.6]], np.float32))
+    q, scales = tflite.quantized(np.array([[1, -2, 0.5], [0, 0, 0], [127, 1.4, -63.6]], np.float32))
     assert q.tolist() == [[64, -127, 32], [0, 0, 0], [127, 1, -64]]                        # 63.5 goes to the even 64, 31.75 to 32
     assert scales[0] == np.float32(2 / 127) and scales[2] == 1
 
@@ -191,7 +191,7 @@ def simulated(params, ids, hparams=SMALL):
     get = arrays(params)
 
     def product(x, w):
-        q, scales = lite.quantized(w)
+        q, scales = tflite.quantized(w)
         return row_in_int8(x) @ (q * scales[:, None].astype(float)).T
 
     def conv1d(x, at):
@@ -201,7 +201,7 @@ def simulated(params, ids, hparams=SMALL):
         d = x - x.mean(-1, keepdims=True)
         return d / np.sqrt((d * d).mean(-1, keepdims=True) + 1e-5) * get(at + '/g') + get(at + '/b')
 
-    q, scales = lite.quantized(get('wte'))
+    q, scales = tflite.quantized(get('wte'))
     n, x = len(ids), q[ids] * scales[ids, None].astype(float) + get('wpe')[:len(ids)]
     for h in (f'h{i}' for i in range(hparams.n_layer)):
         q, k, v = (z.reshape(n, hparams.n_head, -1).swapaxes(0, 1) for z in np.split(conv1d(norm(x, h + '/ln_1'), h + '/attn/c_attn'), 3, axis=1))
@@ -412,7 +412,7 @@ def test_a_file_of_another_format_is_refused(tmp_path, monkeypatch):
 def test_it_talks_without_tensorflow_in_silence_and_tensorflow_can_come_later(exact, tmp_path):
     engine, params = exact
     path = str(tmp_path / 'model.tflite')
-    lite.write(path, SMALL, arrays(params), precision='float32')
+    tflite.write(path, SMALL, arrays(params), precision='float32')
     code = f'''
 import json, sys
 sys.path.insert(0, {ROOT!r})

@@ -7,7 +7,7 @@ earlier positions, as many as he likes, those of layer i at 2 i and 2 i + 1; new
 queries and keys: 0 where a position may look, -1e9 where not: at what of past is not filled, and at later ones of ids. logits are of what follows
 the last id. So a token copies what was said, not room for all that could be. examples/litert_chat.py chats with it in thirty lines.
 
-int8: matrices, with one scale per output (lite.quantized); float32: all as it is. A model with token types (hparams.type_tokens) also takes types [n], of ids; -1: none.
+int8: matrices, with one scale per output (tflite.quantized); float32: all as it is. A model with token types (hparams.type_tokens) also takes types [n], of ids; -1: none.
 """
 import os
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from typing import Callable
 
 import numpy as np
 
-from .. import lite
+from .. import tflite
 from ..model import shapes
 from . import frame, refuse, vocabulary
 from .vocabulary import write_json
@@ -36,7 +36,7 @@ class Later:
         return self.make()
 
 
-class Graph(lite._Part):
+class Graph(tflite.Part):
     """lite's function in the making, with operators on other kinds of numbers, and of several results."""
 
     def take(self, name, *shape, dtype='float32'):
@@ -69,7 +69,7 @@ class Graph(lite._Part):
         return self.op('TRANSPOSE', x, self.ints(*order), shape=[found[i] for i in order])
 
 
-class Writer(lite._Writer):
+class Writer(tflite.Writer):
     """lite's pieces, with weights that are fetched when they are written."""
 
     def __init__(self, part, source, precision):
@@ -88,8 +88,8 @@ class Writer(lite._Writer):
         shape = (b, a) if name.endswith('/w') else (a, b)
         if self.precision == 'float32':
             return self.part.constant(Later(shape, np.dtype(np.float32), array), name), None
-        scales = lite.quantized(array())[1]
-        return self.part.constant(Later(shape, np.dtype(np.int8), lambda: lite.quantized(array())[0]), name, scales), scales
+        scales = tflite.quantized(array())[1]
+        return self.part.constant(Later(shape, np.dtype(np.int8), lambda: tflite.quantized(array())[0]), name, scales), scales
 
     def embedding(self):
         """(the matrix wte, a function of ids [n] -> their rows [n, n_embd])"""
@@ -105,7 +105,7 @@ def write(out, source, precision):
     """Write the folder's files."""
     h = source.hparams
     refuse(h, 'litert', held=['type_tokens', 'n_inner', 'activation_function', 'layer_norm_epsilon', 'tie_word_embeddings'])
-    model = lite._Model()
+    model = tflite.Model()
     part = Graph(model)
     writer, features = Writer(part, source, precision), h.n_embd // h.n_head
     ids, positions = part.take('ids', -1, dtype='int32'), part.take('positions', -1, dtype='int32')
@@ -142,6 +142,7 @@ def write(out, source, precision):
 def _name(model, part, *keys):
     """Let the function be called by these names."""
     def pairs(tensors):
-        return [part.schema.TensorMapT(name=part.graph.tensors[i].name, tensorIndex=i) for i in tensors]
+        return [part.model.new('TensorMap', name=part.graph.tensors[i].name, tensorIndex=i) for i in tensors]
 
-    model.table.signatureDefs = [part.schema.SignatureDefT(pairs(part.graph.inputs), pairs(part.graph.outputs), key, 0) for key in keys]
+    model.table.signatureDefs = [
+        model.new('SignatureDef', inputs=pairs(part.graph.inputs), outputs=pairs(part.graph.outputs), signatureKey=key, subgraphIndex=0) for key in keys]
