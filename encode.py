@@ -33,7 +33,7 @@ def main():
     enc = get_encoder(args.model_name, args.models_dir)
     print('Reading files')
     with tqdm(unit='B', unit_scale=True, disable=None) as bar:
-        corpus = dataset.Corpus(enc, args.in_text, args.combine, args.encoding, args.legacy_endoftext, progress=bar.update, plain=args.plain)
+        corpus = dataset.Corpus(enc, args.in_text, args.combine, args.encoding, args.legacy_endoftext, progress=bar.update, plain=args.plain, say=bar.write)
         bar.reset(total=corpus.size)
         print('Writing', args.out_npz)
         n_tokens, n_chunks = dataset.write_npz(args.out_npz, corpus)

@@ -15,13 +15,15 @@ those of the whole. Files of up to IN_MEMORY bytes become chunks in memory; larg
 chunk is sliced just the same.
 """
 import codecs
-import hashlib
+import contextlib
 import copy
+import hashlib
 import io
 import itertools
 import json
 import os
 import re
+import shlex
 import tempfile
 import zipfile
 from collections import deque
@@ -31,14 +33,16 @@ from typing import NamedTuple
 import numpy as np
 import regex
 
-from . import dialogue, files, shards
+from . import dialogue, files, readers, shards
 from .console import UsageError, UserError
 from .encoder import END_OF_TEXT
+from .source import DAMAGE, Export
 
 BLOCK = 1 << 17                                         # characters that are encoded at a time
 LONGEST_BLOCK = 1 << 24                                 # a text without any white space is cut here all the same
 LOOKED_AT = 10_000_000                                  # tokens, for how long turns are
 SNIFFED = 1 << 16                                       # characters that tell a dialogue from a plain text
+LOOKED_INTO, SURE = 20, 0.9                             # files that may be exports, and the score from which one is
 IN_MEMORY = 64 << 20                                    # bytes of the files of a corpus that is read into memory
 PART = 1 << 18                                          # tokens whose turns are found at a time
 UNIT = 1 << 16                                          # tokens that are held out together where a corpus stays on the disk
@@ -66,6 +70,8 @@ def read_text(path, encoding='utf-8'):
                 at = offset - pending + getattr(error, 'start', 0)
                 file.seek(0)
                 start = file.read(2)
+                if start in (b'PK', b'\x1f\x8b'):
+                    raise UserError(f'{path} is an archive, not a text: python import_chats.py {shlex.quote(path)} --out corpus.txt makes one of the chats in it.') from None
                 guess = 'utf-16' if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else 'cp1252 (or latin-1, utf-16)'
                 file.seek(at)
                 byte = file.read(1).hex() or '(the end of the file)'
@@ -78,6 +84,14 @@ def read_text(path, encoding='utf-8'):
                 yield text, offset
             if not data:
                 return
+
+
+def _export_format(path):
+    """What import_chats.py surely takes a file for, or None."""
+    with contextlib.suppress(UserError, *DAMAGE):
+        for source in Export(path).sources.values():
+            score, _, format = readers.closest(source)[0]
+            return format if score >= SURE and format != 'plain' else None
 
 
 def check_encoding(encoding):
@@ -100,7 +114,7 @@ class Corpus:
         """progress(n): called with the number of bytes read since the last call. plain: take no notice of who speaks. say(sentence):
         called with what the user should know."""
         self.combine, self.encoding = combine, encoding
-        self.paths = files.expand(path)
+        self.named, self.paths = path, files.expand(path)
         self.size = sum(os.path.getsize(path) for path in self.paths)           # bytes
         self.large = self.size > IN_MEMORY              # whether npz files are left on the disk
         self.eot = None if legacy_endoftext else enc.eot
@@ -124,8 +138,8 @@ class Corpus:
         return known
 
     def _sniff(self):
-        """The one style that all files are written in, or None."""
-        styles = set()
+        """The one style that all files are written in, or None. A file that is rather for import_chats.py is told."""
+        styles, looked = set(), 0
         for path in self.paths:
             if path.endswith('.npz'):
                 styles.add((read_dialogue(path) or {}).get('style'))
@@ -134,6 +148,12 @@ class Corpus:
                 if start.strip():
                     style = dialogue.sniff(start)
                     styles.add(style and style.name)
+                    if style is None and looked < LOOKED_INTO:
+                        looked += 1
+                        if format := _export_format(path):
+                            self.say(f'{path} looks like an export of {format}, which is learned as the text that it is: '
+                                     f'python import_chats.py {shlex.quote(self.named)} --out corpus.txt makes conversations of it.')
+                            looked = LOOKED_INTO
         return dialogue.STYLES.get(styles.pop()) if len(styles) == 1 else None
 
     def _texts(self):

@@ -197,6 +197,18 @@ def test_a_file_stands_where_the_outputs_folder_should_be(tmp_path, out):
     assert fails_clearly(result, 1, f'{tmp_path / "file"}', 'a folder was expected') and '.part' not in result.stderr and nothing_but(tmp_path, 'file')
 
 
+def test_what_is_rather_for_import_chats(tmp_path):
+    """An export is learned as it is, and told; an archive is no text."""
+    exports = os.path.join(ROOT, 'demo', 'exports')
+    result = encode(os.path.join(exports, 'result.json'), tmp_path / 'out.npz', *DEMO)
+    assert result.returncode == 0 and 'result.json looks like an export of telegram' in result.stdout and (tmp_path / 'out.npz').exists()
+    result = encode(exports, tmp_path / 'other.npz', *DEMO)
+    assert result.stdout.count('looks like an export') == 1 and f'python import_chats.py {exports} --out corpus.txt makes conversations' in result.stdout
+    assert fails_clearly(result, 1, 'facebook-theo.zip is an archive, not a text: python import_chats.py') and not (tmp_path / 'other.npz').exists()
+    for own in (CHATS, os.path.join(ROOT, 'README.md')):
+        assert 'looks like' not in encode(own, tmp_path / 'own.npz', *DEMO).stdout
+
+
 @pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='no /proc, a place where nobody can write')
 def test_an_output_that_cannot_be_written():
     result = encode(CHATS, '/proc/out.npz', *DEMO)
