@@ -345,7 +345,7 @@ class Redaction:
                 opened = found.startswith('(') and ')' not in found
                 return '(' * opened + hide(kind, found)
             for cuts, between in enumerate(BETWEEN[cuts:], cuts + 1):
-                ends = [match.span() for match in between.finditer(found)]
+                ends = [match.span() for match in between(found)]
                 if ends:
                     starts, stops = [0] + [end for _, end in ends], [start for start, _ in ends] + [len(found)]
                     parts = [numbers(found[start:stop], before, after, cuts) for start, stop in zip(starts, stops)]
@@ -429,9 +429,6 @@ NUMBER = re.compile(
     rf'(?P<date>{DATE.pattern})'
     rf'|(?:(?<![{LETTERS}\d_#@=&])|(?<=[#@=])(?<![{LETTERS}\d_/][#@])(?={_WHOLE})|(?<=@)(?<![{LETTERS}\d_]@)(?=\d{{10,15}}(?!\d)))'     # @491701234567
     rf'(?<!\d[.,:/-])[+(＋]{{0,2}}\d(?:{_GAP}{{0,3}}\d){{5,}}(?: ?(?:ext\.? ?|x)\d{{1,5}})?(?![{LETTERS}\d_]|:\d)')
-# What may stand between two numbers, what parts them most first.
-BETWEEN = [re.compile(between) for between in (
-    rf'{_BLANK}?{DATE.pattern}{_BLANK}?', rf'{_BLANK}(?:/|{_DASH}){_BLANK}?|(?:/|{_DASH}){_BLANK}', rf'\.{_BLANK}', '/', rf'{_BLANK}(?=\()', _BLANK, _DASH)]
 NUMBER_ALONE = re.compile(r'\W*\d(?:\W{0,3}\d){5,}\W*')
 
 _PHONE_WORDS = re.compile(r'(?:\b(?:tele?(?:phone|fono?|fon)?|phone|mobile?|handy|cell(?:ulare)?|call|text|whatsapp|sms|numbers?|nummer|nr'
@@ -450,6 +447,22 @@ PHONE = re.compile('|'.join((
     r'[78][ -]?\(?\d{3}\)?[ -]?\d{3}[ -]\d\d[ -]\d\d',                                                    # 8 (912) 345-67-89
     r'[689]\d{3}[ -](?!\d\d00)\d{4}',                                                                     # 9123 4567
     r'\(\d{2,5}\) ?\d[\d -]{4,}\d')))                                                                     # (11) 91234-5678
+
+
+def _next_numbers(found):
+    """The blanks behind which the next number begins, as 0171 does in 0170 1234567 0171 7654321."""
+    start, n, at = 0, 0, 0                              # of the number so far: where it starts, its digits up to `at`
+    for blank in re.finditer(_BLANK, found):
+        n, at = n + len(DIGIT.findall(found, at, blank.start())), blank.end()
+        if found[start] == found[at] == '0' and n >= 8 or blank.start() - start <= 20 and PHONE.fullmatch(found, start, blank.start()):
+            yield blank
+            start, n = at, 0
+
+
+# What may stand between two numbers, what parts them most first.
+BETWEEN = [*(re.compile(between).finditer for between in (
+    rf'{_BLANK}?{DATE.pattern}{_BLANK}?', rf'{_BLANK}(?:/|{_DASH}){_BLANK}?|(?:/|{_DASH}){_BLANK}', rf'\.{_BLANK}', '/', rf'{_BLANK}(?=\()')),
+    _next_numbers, *(re.compile(between).finditer for between in (_BLANK, _DASH))]
 
 
 def number_kind(found, before, after):

@@ -78,6 +78,10 @@ GO = """
     phone | {07700900123}/{07700900456}
     phone | {01761234567} {01769876543}
     phone | {01761234567}-{01769876543}
+    phone | {0170 1234567} {0171 7654321} {0172 1111222}
+    phone | {06 12 34 56 78} {06 87 65 43 21}
+    phone | {020 7946 0958} {020 7946 0999}
+    phone | {555 234 5678} {555 765 4321}
     phone | {06 12 34 56 78} ({06 98 76 54 32})
     phone | {06.12.34.56.78} / {06.98.76.54.32}
     phone | {+44 7700 900123} / {07700 900124}
@@ -171,6 +175,9 @@ GO = """
 """
 
 STAY = """
+    10 000 000 20 000 000 30 000 000
+    02 03 04 05 06 07 08 09 10 11 12
+    3.14159 2.71828 1.41421 0.57721
     2024-05-31 | 31.05.2024 | 31/5/24 | 5/31/2024 | 31-05-2024 18:30 | 2024-05-31 18.30 | 20240531 | 31052024
     20240531 10:30 | 31. 12. 2024
     2019-2023 | 2019/2020/2021 | 1914-1918 1939-1945 | the years 2019 2020 2021 | 2023/24 | born 1987, 1989 and 1990
@@ -230,12 +237,12 @@ def test_what_goes_is_counted_and_what_stands_around_it_stays():
 
 @pytest.mark.parametrize('piece', ['7', 'a.', '@', '1 ', 'a@', 'a-', 'A.', '.', '1.', '1-', '(1', '+1', 'a@a.', 'AB12', '1 A ', 'Aa ', '市', '市1', '路1', 'https://', 'www.', 'der ',
                                    '1 rue de ', '12 della', 'Via del ', 'Rua das ', 'Via e ', '0170 ', '4111 1111 ', 'tel ', ') ', '\u0663', '١ ',
-                                   '1 / ', '1/', '12.03. ', '1.1.2024 ', '1 (1', '0170 1234567 / '])
+                                   '1 / ', '1/', '12.03. ', '1.1.2024 ', '1 (1', '0170 1234567 / ', '0170 1234567 ', '07 '])
 def test_long_messages_take_no_longer_than_many_short_ones(piece):
     for text in (piece * (100_000 // len(piece)), piece * (100_000 // len(piece)) + 'x', 'http://' + piece * (100_000 // len(piece)) + '!'):
         start = time.process_time()
         Redaction()(text)
-        assert time.process_time() - start < 5, piece
+        assert time.process_time() - start < 20, piece      # 3 at most on a slow machine; squared, minutes
 
 
 def test_speakers_who_are_numbers():
