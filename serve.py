@@ -80,7 +80,7 @@ def serve(args):
     from src import api, chat, scheduler, terminal
     with listener(args.host, args.port) as bound:
         place = files.find_model(args.model_name, args.models_dir, args.run_name, args.checkpoint_dir)
-        generator, weights = generators.open_generator(place, args.models_dir, args.precision, args.verbose)
+        generator, weights = generators.open_generator(place, args.models_dir, args.precision, args.verbose, drafted=False)        # steps are shared by all
         session = chat.open_session(place, generator, me=args.me, answerer=args.answerer, style=args.style, temperature=args.temperature,
                                     top_k=args.top_k, top_p=args.top_p)
         n_ctx = generator.hparams.n_ctx

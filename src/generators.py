@@ -9,18 +9,18 @@ PRECISIONS = ('auto', 'int8', 'bfloat16', 'float32')    # of the weights
 GPUS = ('/dev/nvidiactl', '/dev/kfd')                   # where Linux shows NVIDIA's and AMD's
 
 
-def open_generator(place, models_dir='models', precision='auto', verbose=False):
+def open_generator(place, models_dir='models', precision='auto', verbose=False, drafted=True):
     """The model that files.find_model found -> (its lite.Generator or sample.Generator, what to say of its weights).
 
     precision: one of PRECISIONS; auto: int8 on a CPU, where it is twice as fast as float32 and within a percent as good; on a GPU bfloat16 where it
-    computes in that, else float32. bfloat16 is XLA's everywhere.
+    computes in that, else float32. bfloat16 is XLA's everywhere. drafted: whether a single text may go on by guesses (lite.generator).
     """
     if precision not in PRECISIONS:
         raise UsageError(f'--precision {precision} is out of range: it takes {", ".join(PRECISIONS)}.')
     if precision == 'int8' or precision != 'bfloat16' and not any(map(os.path.exists, GPUS)):
         wanted = 'int8' if precision == 'auto' else precision
         try:
-            return lite.generator(folders.resolve(place, models_dir)[1], models_dir, wanted), f'{wanted} weights on the CPU'
+            return lite.generator(folders.resolve(place, models_dir)[1], models_dir, wanted, drafted), f'{wanted} weights on the CPU'
         except (OSError, AttributeError, ImportError, TypeError) as error:          # a folder of others; another TensorFlow than it was written for
             print(f'(no {wanted} weights: {error})', file=sys.stderr)
     console.import_tensorflow(verbose)

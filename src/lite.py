@@ -413,10 +413,10 @@ class Generator:
         return texts[best, :made[best]].tolist()
 
 
-def generator(prefix, models_dir='models', precision='int8'):
-    """The Generator of a checkpoint on this CPU; in float32 with int8 as its draft. Raises OSError where `engine` does."""
+def generator(prefix, models_dir='models', precision='int8', drafted=True):
+    """The Generator of a checkpoint on this CPU; in float32, if `drafted`, with int8 as its draft. Raises OSError where `engine` does."""
     exact, draft = engine(prefix, models_dir, precision), None
-    if precision != 'int8':
+    if drafted and precision != 'int8':
         try:
             draft = engine(prefix, models_dir)
         except OSError as error:

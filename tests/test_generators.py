@@ -19,6 +19,8 @@ def test_a_cpu_gets_int8_weights_and_float32_when_asked(place, monkeypatch):
     for precision, expected in (('auto', 'int8'), ('float32', 'float32')):
         generator, said = generators.open_generator(place, precision=precision)
         assert isinstance(generator, lite.Generator) and generator.engine.precision == expected and said == f'{expected} weights on the CPU'
+        assert (generator.draft is None) == (precision == 'auto')
+    assert generators.open_generator(place, precision='float32', drafted=False)[0].draft is None
 
 
 def test_a_gpu_gets_xla_unless_int8_is_asked_for(place, monkeypatch):
