@@ -14,6 +14,7 @@ import os
 import struct
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import flatbuffers
@@ -24,14 +25,21 @@ from . import bundles, console, files
 FORMAT = 3                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
 END = b'GPT2LITE'                                       # the last bytes of a whole file
+PIECE = 256                                             # rows of a matrix that are rounded at a time
 
 
 def quantized(w):
     """w [out, in] float32 -> (int8 [out, in], scales [out]) with w close to int8 * scale: each row's largest becomes 127."""
-    scales = np.maximum(np.maximum(w.max(axis=1), -w.min(axis=1)) / 127, np.finfo(np.float32).tiny).astype(np.float32)
-    q = np.empty(w.shape, np.int8)
-    for i in range(0, len(w), 1024):                    # in pieces: the embedding matrix is the largest array there is
-        q[i:i + 1024] = np.rint(w[i:i + 1024] / scales[i:i + 1024, None])
+    q, scales = np.empty(w.shape, np.int8), np.empty(len(w), np.float32)
+
+    def some(start):                                    # in pieces, which the cores share: the embedding matrix is the largest array there is
+        rows = slice(start, start + PIECE)
+        scales[rows] = np.maximum(np.maximum(w[rows].max(axis=1), -w[rows].min(axis=1)) / 127, np.finfo(np.float32).tiny)
+        x = w[rows] / scales[rows, None]
+        q[rows] = np.rint(x, out=x)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(some, range(0, len(w), PIECE)))
     return q, scales
 
 
