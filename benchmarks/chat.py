@@ -1,13 +1,17 @@
-"""Whether a chat stays as quick as it began: seconds from a message to the first words of the answer, turn after turn.
+"""How soon a chat answers: seconds from a message to the first words of the answer, turn after turn, and from the command to the very first.
 
     python benchmarks/chat.py [--turns 60] [--precision int8]
 
 124M of random weights, which babble: an answer ends after 24 tokens. A message has 12. The cache of what was said is kept, so a turn costs its
-new tokens; when the window is full the oldest turns leave and what stays is read once more, every dozen turns: those turns are shown apart.
+new tokens; when the window is full the oldest turns leave and what stays is read once more, every dozen turns: those turns are shown apart. The very first start of a model on a
+CPU also makes the file of its weights.
 """
 import argparse
+import glob
 import os
+import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +20,21 @@ import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, 'benchmarks')]
+STARTS = 3                                              # of chatter.py, of each kind
+
+
+def wait_for_first_words(models, precision):
+    """Seconds from `python chatter.py` to the first words that it answers."""
+    command = ['chatter.py', '--model_name', '124M', '--models_dir', models, '--length', '8', '--seed', '1', '--precision', precision]
+    began, said = time.perf_counter(), ''
+    with subprocess.Popen([sys.executable, *command], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        process.stdin.write('how was your day?\n')
+        process.stdin.close()
+        while not re.search(r'^Friend: .', said, re.M):
+            said += process.stdout.read(1) or sys.exit('error: chatter.py said nothing.')
+        seconds = time.perf_counter() - began
+        process.kill()
+    return seconds
 
 
 def main():
@@ -29,8 +48,13 @@ def main():
     console.start_tuned()                               # as chatter.py
     with tempfile.TemporaryDirectory() as models:
         road.make_model(models)
-        folder = os.path.join(models, '124M')
+        folder, first_starts = os.path.join(models, '124M'), []
         folders.write_dialogue(folder, {'style': 'dialogpt', 'speakers': ['B', 'A']})
+        for _ in range(STARTS):
+            for name in glob.glob(os.path.join(folder, '*.tflite')):
+                os.remove(name)
+            first_starts.append(wait_for_first_words(models, args.precision))
+        starts = [wait_for_first_words(models, args.precision) for _ in range(STARTS)]
         generator, weights = generators.open_generator(folder, models, args.precision)
         session, draw = chat.open_session(folder, generator, length=24, seed=1), np.random.default_rng(0)
         waits, read_anew = [], []
@@ -43,6 +67,7 @@ def main():
             read_anew.append(session.first != first)
             for _ in pieces:
                 pass
+    print(f'from the command to the first words, seconds, medians of {STARTS}: {statistics.median(starts):.1f}, the very first time {statistics.median(first_starts):.1f}')
     as_ever = [wait for wait, anew in zip(waits, read_anew) if not anew]
     early, late = as_ever[1:6], as_ever[-5:]
     print(f'{weights}, seconds to the first words, medians of 5:')
