@@ -28,7 +28,6 @@ class Bundle:
     files turn out to be damaged."""
 
     def __init__(self, prefix):
-        part_of_tensorflow('python.pywrap_tfe')         # 2.18 and 2.19 have no NumPy where it is not there, and crash
         self.prefix, self._errors = prefix, (part_of_tensorflow('python.framework.errors_impl').OpError, RuntimeError, ValueError, IndexError)
         self._reader = self._told(part_of_tensorflow('python.training.py_checkpoint_reader').NewCheckpointReader, prefix)
 

@@ -89,7 +89,7 @@ class Engine:
         """Add a file's parts. Returns what it says about itself, and how long its tables are."""
         tables = check_whole(path)
         with console.quietly(tell=False):               # LiteRT tells that it has made its delegate; what is wrong with a file, the ValueError says
-            model = _interpreter().CreateWrapperFromFile(
+            model = console.part_of_tensorflow('lite.python._pywrap_tensorflow_interpreter_wrapper').CreateWrapperFromFile(
                 path, 1, [], [], False, False, threads or os.cpu_count(), False)     # 1: LiteRT's own operators, by XNNPACK where it has them
             for graph in range(model.NumSubgraphs()):
                 model.AllocateTensors(graph)
@@ -263,14 +263,6 @@ class Engine:
             np.copyto(self._tensor(self._parts[part], name), array)        # into its memory; SetTensor copies twice what is not contiguous, as keys are
         model.Invoke(graph)
         return {name: model.GetTensor(names[name], graph) for name in ('x_out', 'qkv', 'y', 'logits') if name in names}
-
-
-def _interpreter():
-    """LiteRT's, of TensorFlow; until 2.19 it lay elsewhere."""
-    try:
-        return console.part_of_tensorflow('lite.python._pywrap_tensorflow_interpreter_wrapper')
-    except ModuleNotFoundError:
-        return console.part_of_tensorflow('lite.python.interpreter_wrapper._pywrap_tensorflow_interpreter_wrapper')
 
 
 def _let_go(weights):

@@ -9,6 +9,7 @@ The model is cut where attention is, so that keys and values stay in the caller'
 itself a file ready, which it does as a whole, it has all weights of it twice. int8 weights have one scale per output (Jacob et al. 2017,
 arXiv:1712.05877, section 2.1). Dimensions in brackets: rows (positions of the ids given), all (positions there are), head, features = n_embd / n_head.
 """
+import inspect
 import json
 import os
 import struct
@@ -21,6 +22,7 @@ import flatbuffers
 import numpy as np
 
 from . import bundles, console, files
+from .console import UserError
 
 FORMAT = 3                                              # of the file; files of another are written anew
 ALIGN = 64                                              # bytes: where a weight starts in the file
@@ -48,27 +50,23 @@ class Model:
 
     def __init__(self):
         self.schema = console.part_of_tensorflow('lite.python.schema_py_generated')
-        self.table = self.new('Model', version=3, operatorCodes=[], subgraphs=[], buffers=[self.new('Buffer')])
+        if 'version' not in inspect.signature(self.schema.ModelT).parameters:
+            raise UserError('LiteRT is for TensorFlow 2.21 and later, and here is an older one: pip install -r requirements.txt')
+        self.table = self.schema.ModelT(version=3, operatorCodes=[], subgraphs=[], buffers=[self.schema.BufferT()])
         self.arrays = []
         self._codes = {}
-
-    def new(self, kind, **fields):
-        """A table of the schema. (Its classes take arguments from TensorFlow 2.21 on.)"""
-        table = getattr(self.schema, kind + 'T')()
-        vars(table).update(fields)
-        return table
 
     def code(self, name):
         """The number under which this file knows the operator `name`."""
         if name not in self._codes:
             number = getattr(self.schema.BuiltinOperator, name)
-            self.table.operatorCodes.append(self.new('OperatorCode', builtinCode=number, deprecatedBuiltinCode=min(number, 127), version=1))
+            self.table.operatorCodes.append(self.schema.OperatorCodeT(builtinCode=number, deprecatedBuiltinCode=min(number, 127), version=1))
         return self._codes.setdefault(name, len(self._codes))
 
     def buffer(self, array):
         """The number of a buffer that holds the array."""
         self.arrays.append(array)
-        self.table.buffers.append(self.new('Buffer'))
+        self.table.buffers.append(self.schema.BufferT())
         return len(self.arrays)
 
     def save(self, path, sealed=False):
@@ -104,11 +102,11 @@ class Part:
 
     def __init__(self, model):
         self.model, self.schema = model, model.schema
-        self.graph = model.new('SubGraph', tensors=[], operators=[], inputs=[], outputs=[])
+        self.graph = self.schema.SubGraphT(tensors=[], operators=[], inputs=[], outputs=[])
         model.table.subgraphs.append(self.graph)
 
     def tensor(self, shape, name, dtype='float32', **options):
-        self.graph.tensors.append(self.model.new('Tensor', shape=list(shape), name=name, type=getattr(self.schema.TensorType, dtype.upper()), **options))
+        self.graph.tensors.append(self.schema.TensorT(shape=list(shape), name=name, type=getattr(self.schema.TensorType, dtype.upper()), **options))
         return len(self.graph.tensors) - 1
 
     def input(self, name, *shape):
@@ -118,7 +116,7 @@ class Part:
 
     def constant(self, array, name='', scales=None):
         """scales: one for each row of an int8 array."""
-        quantization = None if scales is None else self.model.new('QuantizationParameters', scale=scales, zeroPoint=np.zeros(len(scales), np.int64))
+        quantization = None if scales is None else self.schema.QuantizationParametersT(scale=scales, zeroPoint=np.zeros(len(scales), np.int64))
         return self.tensor(array.shape, name, str(array.dtype), buffer=self.model.buffer(array), quantization=quantization)
 
     def number(self, value):
@@ -127,11 +125,11 @@ class Part:
     def op(self, name, *inputs, shape=None, options=None, **settings):
         """The operator's result, of its first input's shape unless told."""
         options = options or name.title().replace('_', '') + 'Options'
-        table = self.model.new(options, **settings) if hasattr(self.schema, options + 'T') else None
+        table = getattr(self.schema, options + 'T', None)
         result = self.tensor(shape or self.graph.tensors[inputs[0]].shape, '')
-        self.graph.operators.append(self.model.new(
-            'Operator', opcodeIndex=self.model.code(name), inputs=list(inputs), outputs=[result],
-            builtinOptions=table, builtinOptionsType=getattr(self.schema.BuiltinOptions, options, 0)))
+        self.graph.operators.append(self.schema.OperatorT(
+            opcodeIndex=self.model.code(name), inputs=list(inputs), outputs=[result],
+            builtinOptions=table and table(**settings), builtinOptionsType=getattr(self.schema.BuiltinOptions, options, 0)))
         return result
 
     def output(self, tensor, name):

@@ -5,14 +5,16 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, fails_clearly, run_script
 from reference import rough_params
 
 from src import checkpoint, folders, lite, model, sample, tflite
+from src.console import UserError
 from src.model import HParams
 from src.settings import Draw, Settings
 from src.stream import beam_search, stream
@@ -400,6 +402,30 @@ def test_without_room_for_the_draft_there_is_none(folder, demo_models, capsys):
     assert generator.draft is None and 'nothing is guessed ahead' in capsys.readouterr().err
     (folder / 'int8.tflite').rmdir()
     assert lite.generator(folders.latest(folder), demo_models, 'float32').draft.precision == 'int8'
+
+
+def test_it_is_made_without_tensorflow_and_damage_is_told(folder, demo_models):
+    """The reader of checkpoints is TensorFlow's, alone: its errors are what they are within."""
+    lite.generator(folders.latest(folder), demo_models)
+    expected, prefix, path = (folder / 'int8.tflite').read_bytes(), folders.latest(folder), str(folder / 'int8.tflite')
+    code = (f'import sys; from src import console, tflite; of = {lite.Engine(path).of!r}; console.run(lambda: tflite.main({prefix!r}, {demo_models!r}, {path!r}, "int8", of)'
+            ' or print(sorted({"tensorflow", "tensorflow.python", "keras"} & set(sys.modules))))')
+    os.remove(path)
+    done = run_script('-c', code)
+    assert done.stdout == '[]\n' and (folder / 'int8.tflite').read_bytes() == expected, done.stderr
+    os.remove(path)
+    with open(prefix + '.data-00000-of-00001', 'r+b') as file:
+        file.truncate(1000)
+    assert fails_clearly(run_script('-c', code), 1, 'is damaged: download the model again')
+    with pytest.raises(OSError, match='is damaged: download the model again'):
+        lite.generator(prefix, demo_models)
+
+
+def test_an_older_tensorflow_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(tflite.console, 'part_of_tensorflow', lambda name: SimpleNamespace(ModelT=object))
+    with pytest.raises(UserError, match='LiteRT is for TensorFlow 2.21 and later'):
+        made(tmp_path, 'int8')
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_file_of_another_format_is_refused(tmp_path, monkeypatch):

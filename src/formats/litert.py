@@ -37,7 +37,7 @@ class Later:
 
 
 class Graph(tflite.Part):
-    """lite's function in the making, with operators on other kinds of numbers, and of several results."""
+    """tflite's function in the making, with operators on other kinds of numbers, and of several results."""
 
     def take(self, name, *shape, dtype='float32'):
         """An input; -1 in its shape: as many as the caller has."""
@@ -70,7 +70,7 @@ class Graph(tflite.Part):
 
 
 class Writer(tflite.Writer):
-    """lite's pieces, with weights that are fetched when they are written."""
+    """tflite's pieces, with weights that are fetched when they are written."""
 
     def __init__(self, part, source, precision):
         super().__init__(part, source.get, precision, source.hparams)
@@ -142,7 +142,6 @@ def write(out, source, precision):
 def _name(model, part, *keys):
     """Let the function be called by these names."""
     def pairs(tensors):
-        return [part.model.new('TensorMap', name=part.graph.tensors[i].name, tensorIndex=i) for i in tensors]
+        return [part.schema.TensorMapT(name=part.graph.tensors[i].name, tensorIndex=i) for i in tensors]
 
-    model.table.signatureDefs = [
-        model.new('SignatureDef', inputs=pairs(part.graph.inputs), outputs=pairs(part.graph.outputs), signatureKey=key, subgraphIndex=0) for key in keys]
+    model.table.signatureDefs = [part.schema.SignatureDefT(pairs(part.graph.inputs), pairs(part.graph.outputs), key, 0) for key in keys]
