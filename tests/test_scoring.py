@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from src import checkpoint, dataset, encoder, files, folders, lite, model, sample, scoring
+from src import checkpoint, dataset, encoder, files, folders, lite, model, sample, scoring, tflite
 from src.console import UsageError, UserError
 
 
@@ -18,7 +18,7 @@ def tiny(demo_models, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp('model') / 'tiny')
     shutil.copytree(os.path.join(demo_models, 'tiny'), folder)
     prefix = folders.latest(folder)
-    lite.main(prefix, demo_models, os.path.join(folder, 'float32.tflite'), 'float32', files.sha256(prefix + '.index'))
+    tflite.main(prefix, demo_models, os.path.join(folder, 'float32.tflite'), 'float32', files.sha256(prefix + '.index'))
     return folder
 
 
