@@ -3,8 +3,8 @@
     python benchmarks/chat.py [--turns 60] [--precision int8]
 
 124M of random weights, which babble: an answer ends after 24 tokens. A message has 12. The cache of what was said is kept, so a turn costs its
-new tokens; when the window is full the oldest turns leave and what stays is read once more, every dozen turns: those turns are shown apart. The very first start of a model on a
-CPU also makes the file of its weights.
+new tokens; when the window is full the oldest turns leave and what stays is read once more, every dozen turns: those turns are shown apart.
+The very first start of a model on a CPU also makes the file of its weights.
 """
 import argparse
 import glob
@@ -67,7 +67,8 @@ def main():
             read_anew.append(session.first != first)
             for _ in pieces:
                 pass
-    print(f'from the command to the first words, seconds, medians of {STARTS}: {statistics.median(starts):.1f}, the very first time {statistics.median(first_starts):.1f}')
+    print(f'from the command to the first words, seconds, medians of {STARTS}: {statistics.median(starts):.1f}, '
+          f'the very first time {statistics.median(first_starts):.1f}')
     as_ever = [wait for wait, anew in zip(waits, read_anew) if not anew]
     early, late = as_ever[1:6], as_ever[-5:]
     print(f'{weights}, seconds to the first words, medians of 5:')

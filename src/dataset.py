@@ -71,7 +71,8 @@ def read_text(path, encoding='utf-8'):
                 file.seek(0)
                 start = file.read(2)
                 if start in (b'PK', b'\x1f\x8b'):
-                    raise UserError(f'{path} is an archive, not a text: python import_chats.py {shlex.quote(path)} --out corpus.txt makes one of the chats in it.') from None
+                    raise UserError(f'{path} is an archive, not a text: '
+                                    f'python import_chats.py {shlex.quote(path)} --out corpus.txt makes one of the chats in it.') from None
                 guess = 'utf-16' if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else 'cp1252 (or latin-1, utf-16)'
                 file.seek(at)
                 byte = file.read(1).hex() or '(the end of the file)'
@@ -149,12 +150,16 @@ class Corpus:
                     style = dialogue.sniff(start)
                     styles.add(style and style.name)
                     if style is None and looked < LOOKED_INTO:
-                        looked += 1
-                        if format := _export_format(path):
-                            self.say(f'{path} looks like an export of {format}, which is learned as the text that it is: '
-                                     f'python import_chats.py {shlex.quote(self.named)} --out corpus.txt makes conversations of it.')
-                            looked = LOOKED_INTO
+                        looked = LOOKED_INTO if self._told_as_export(path) else looked + 1
         return dialogue.STYLES.get(styles.pop()) if len(styles) == 1 else None
+
+    def _told_as_export(self, path):
+        """Whether a file is an export; if so it is told what makes conversations of it."""
+        format = _export_format(path)
+        if format:
+            self.say(f'{path} looks like an export of {format}, which is learned as the text that it is: '
+                     f'python import_chats.py {shlex.quote(self.named)} --out corpus.txt makes conversations of it.')
+        return bool(format)
 
     def _texts(self):
         """Yield blocks of text and, between them, END and CHUNK; the Tokens of npz files as they are."""

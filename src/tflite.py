@@ -21,7 +21,7 @@ from dataclasses import asdict
 import flatbuffers
 import numpy as np
 
-from . import bundles, console, files
+from . import console, files
 from .console import UserError
 
 FORMAT = 3                                              # of the file; files of another are written anew
@@ -165,7 +165,7 @@ class Writer:
         return self.op('MEAN', x, self.part.constant(np.array([1], np.int32)), shape=[1, 1], options='ReducerOptions', keepDims=True)
 
     def activated(self, x):
-        """As one of model.ACTIVATIONS."""
+        """As one of hparams.ACTIVATIONS."""
         match self.hparams.activation_function:
             case 'silu':
                 return self.op('MUL', x, self.op('LOGISTIC', x))
@@ -245,6 +245,7 @@ def check_whole(path):
 
 def main(prefix, models_dir, path, precision, of):
     """Write the files of a checkpoint."""
+    from . import bundles                               # which no chat needs
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     with console.quietly():
         hparams, found = bundles.read_weights(prefix, models_dir)

@@ -24,11 +24,9 @@ def python():
     """What stands before a script's path to start it."""
     if not hasattr(os, 'pidfd_open') or not hasattr(socket, 'send_fds'):            # Linux has both
         return [sys.executable]
-    from src import console
     folder = tempfile.TemporaryDirectory()
     path = os.path.join(folder.name, 'zygote')
-    tuned = {'GLIBC_TUNABLES': console.MALLOC, 'OPENBLAS_NUM_THREADS': '1', 'TF_CPP_MIN_LOG_LEVEL': '3'}        # so that a script need not start over
-    zygote = subprocess.Popen([sys.executable, __file__, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | tuned)
+    zygote = subprocess.Popen([sys.executable, __file__, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert zygote.stdout.readline() == b'ready\n'
     atexit.register(folder.cleanup)
     atexit.register(zygote.communicate)                 # which closes its stdin
@@ -108,7 +106,7 @@ def become(arguments, folder, environment, descriptors):
         setattr(sys, name, stream)
         setattr(sys, f'__{name}__', stream)
     os.chdir(folder)
-    kept = {name: os.environ[name] for name in ('GLIBC_TUNABLES', 'OPENBLAS_NUM_THREADS')}
+    kept = {name: os.environ[name] for name in ('GLIBC_TUNABLES', 'OPENBLAS_NUM_THREADS') if name in os.environ}        # so that it need not start over
     os.environ.clear()
     os.environ.update(environment | kept)
     np.random.seed()                                    # Python's own begins anew by itself
@@ -127,8 +125,10 @@ if __name__ == '__main__':
     if len(sys.argv) > 2:
         client(sys.argv[1], sys.argv[2:])
     sys.path.insert(1, ROOT)
-    from src.console import quietly
-    with quietly():
+    from src import console
+    console.start_tuned()
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    with console.quietly():
         import matplotlib.figure                        # noqa: F401
         import tensorflow                               # noqa: F401
     become(*serve(sys.argv[1]))
