@@ -22,7 +22,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from . import console, files
+from . import console, files, tflite
 from .choose import beam_step, best_beam, choose, penalize
 from .settings import REMOVED, Settings
 from .tflite import FORMAT, aligned, check_whole, head_path
@@ -414,31 +414,36 @@ class Generator:
 
 
 def generator(prefix, models_dir='models', precision='int8', drafted=True):
-    """The Generator of a checkpoint on this CPU; in float32, if `drafted`, with int8 as its draft. Raises OSError where `engine` does."""
-    exact, draft = engine(prefix, models_dir, precision), None
-    if drafted and precision != 'int8':
-        try:
-            draft = engine(prefix, models_dir)
-        except OSError as error:
-            print(f'(nothing is guessed ahead: {error})', file=sys.stderr)
-    return Generator(exact, draft)
+    """The Generator of a checkpoint on this CPU; in float32, if `drafted`, with int8 as its draft. Raises OSError where the file of `precision` cannot
+    be written."""
+    if not drafted or precision == 'int8':
+        return Generator(*engines(prefix, models_dir, precision))
+    try:
+        return Generator(*engines(prefix, models_dir, precision, 'int8'))
+    except OSError as error:
+        exact = engines(prefix, models_dir, precision)
+        print(f'(nothing is guessed ahead: {error})', file=sys.stderr)
+        return Generator(*exact)
 
 
-def engine(prefix, models_dir='models', precision='int8'):
-    """The Engine of a checkpoint, from the file `<precision>.tflite` beside it, which is made of it if need be: by another process, so that this
-    one does without TensorFlow. Raises OSError where that file cannot be written."""
-    folder = os.path.dirname(prefix)
-    path, sizes = os.path.join(folder, precision + '.tflite'), os.path.join(folder, 'hparams.json')
-    of = files.sha256(prefix + '.index', *([sizes] if os.path.isfile(sizes) else []))
+def engines(prefix, models_dir, *precisions):
+    """The Engines of a checkpoint, from the files `<precision>.tflite` beside it. Those that are missing are made of it: by another process, so that
+    this one does without TensorFlow, and by one for all. Raises OSError where they cannot be written."""
+    paths, sizes = {tflite.beside(prefix, precision): precision for precision in precisions}, os.path.join(os.path.dirname(prefix), 'hparams.json')
+    of, found = files.sha256(prefix + '.index', *([sizes] if os.path.isfile(sizes) else [])), {}
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for _ in range(ATTEMPTS):                           # another process may make the file of another checkpoint of the folder
-        with contextlib.suppress(ValueError):
-            found = Engine(path)
-            if (found.of, found.precision) == (of, precision):
-                return found
-        print(f'(making {path} of the weights: once, as long as they do not change)', file=sys.stderr)
-        made = subprocess.run([sys.executable, '-m', 'src.tflite', *map(os.path.abspath, (prefix, models_dir, path)), precision, of],
+        for path, precision in paths.items():
+            with contextlib.suppress(ValueError):
+                engine = found.get(path) or Engine(path)
+                if (engine.of, engine.precision) == (of, precision):
+                    found[path] = engine
+        missing = [path for path in paths if path not in found]
+        if not missing:
+            return [found[path] for path in paths]
+        print(f'(making {" and ".join(missing)} of the weights: once, as long as they do not change)', file=sys.stderr)
+        made = subprocess.run([sys.executable, '-m', 'src.tflite', os.path.abspath(prefix), os.path.abspath(models_dir), of, *map(paths.get, missing)],
                               cwd=root, stderr=subprocess.PIPE, text=True, errors='replace')
         if made.returncode:
-            raise OSError(made.stderr.strip().splitlines()[-1] if made.stderr.strip() else f'{path} could not be made')
-    raise OSError(f'{path} is made anew by another program again and again')
+            raise OSError(made.stderr.strip().splitlines()[-1] if made.stderr.strip() else f'{" and ".join(missing)} could not be made')
+    raise OSError(f'{" and ".join(missing)}: made anew by another program again and again')

@@ -213,6 +213,11 @@ def write(path, hparams, get, *, precision='int8', of=''):
     layers.save(path, sealed=True)
 
 
+def beside(prefix, precision):
+    """Where the file of a checkpoint in a precision is."""
+    return os.path.join(os.path.dirname(prefix), precision + '.tflite')
+
+
 def head_path(path):
     """Where the head of the model at path is."""
     start, end = os.path.splitext(path)
@@ -243,13 +248,14 @@ def check_whole(path):
         raise ValueError(f'{path}: {error.strerror}') from None
 
 
-def main(prefix, models_dir, path, precision, of):
-    """Write the files of a checkpoint."""
+def main(prefix, models_dir, of, *precisions):
+    """Write the files of a checkpoint, beside it."""
     from . import bundles                               # which no chat needs
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     with console.quietly():
         hparams, found = bundles.read_weights(prefix, models_dir)
-    write(path, hparams, lambda name: found[name](), precision=precision, of=of)
+    for precision in precisions:
+        write(beside(prefix, precision), hparams, lambda name: found[name](), precision=precision, of=of)
 
 
 if __name__ == '__main__':

@@ -404,11 +404,18 @@ def test_without_room_for_the_draft_there_is_none(folder, demo_models, capsys):
     assert lite.generator(folders.latest(folder), demo_models, 'float32').draft.precision == 'int8'
 
 
+def test_float32_and_its_draft_are_made_by_one_process(folder, demo_models, capsys):
+    generator = lite.generator(folders.latest(folder), demo_models, 'float32')
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and 'float32.tflite and ' in told[0] and 'int8.tflite of the weights' in told[0]
+    assert (generator.engine.precision, generator.draft.precision) == ('float32', 'int8')
+
+
 def test_it_is_made_without_tensorflow_and_damage_is_told(folder, demo_models):
     """The reader of checkpoints is TensorFlow's, alone: its errors are what they are within."""
     lite.generator(folders.latest(folder), demo_models)
     expected, prefix, path = (folder / 'int8.tflite').read_bytes(), folders.latest(folder), str(folder / 'int8.tflite')
-    code = (f'import sys; from src import console, tflite; of = {lite.Engine(path).of!r}; console.run(lambda: tflite.main({prefix!r}, {demo_models!r}, {path!r}, "int8", of)'
+    code = (f'import sys; from src import console, tflite; of = {lite.Engine(path).of!r}; console.run(lambda: tflite.main({prefix!r}, {demo_models!r}, of, "int8")'
             ' or print(sorted({"tensorflow", "tensorflow.python", "keras"} & set(sys.modules))))')
     os.remove(path)
     done = run_script('-c', code)

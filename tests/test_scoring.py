@@ -18,7 +18,7 @@ def tiny(demo_models, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp('model') / 'tiny')
     shutil.copytree(os.path.join(demo_models, 'tiny'), folder)
     prefix = folders.latest(folder)
-    tflite.main(prefix, demo_models, os.path.join(folder, 'float32.tflite'), 'float32', files.sha256(prefix + '.index'))
+    tflite.main(prefix, demo_models, files.sha256(prefix + '.index'), 'float32')
     return folder
 
 
