@@ -738,6 +738,22 @@ def test_the_keyboard_alone(open_page, server):
     assert {'new', 'search', 'import', 'export', 'theme', 'about', 'scroll', 'more-0', 'retry', 'choose', 'edit-1', 'good-1', 'bad-1', 'box', 'send'} <= met
 
 
+def test_the_focus_comes_back_to_what_was_gone_while_a_reply_was_made(open_page, server):
+    page = open_page()
+    page.say('a')
+    for elsewhere in (False, False, True):
+        page('#retry').focus()
+        server.go.clear()
+        page.page.keyboard.press('Enter')
+        expect(page('#send')).to_have_text('Stop')
+        expect(page('#send')).to_be_focused()
+        if elsewhere:                                   # who goes there meanwhile stays there
+            page('#box').focus()
+        server.go.set()
+        expect(page('#retry')).to_be_visible()
+        expect(page('#box' if elsewhere else '#retry')).to_be_focused()
+
+
 def test_who_just_begins_to_type_writes_a_message(open_page, server):
     page = open_page()
     page.page.keyboard.type('hi')
