@@ -152,8 +152,8 @@ class Evaluation:
             return scoring.evaluate(read, loaded, stride=self.args.stride, who=self._whose(place, loaded)[0], units=units, progress=progress)
 
     def _whose(self, place, loaded):
-        """(whose words are scored apart, as dataset.learnt has it; who is played): None for plain text."""
-        from src import dataset, folders
+        """(whose words are scored apart, as batches.learnt has it; who is played): None for plain text."""
+        from src import batches, dataset, folders
         if loaded.dialogue is None:
             if self.args.answerer:
                 raise UserError(f'{self.path} is plain text, in which nobody speaks: leave out --as, or give conversations.')
@@ -162,7 +162,7 @@ class Evaluation:
         if self.args.answerer and self.args.answerer not in there:
             raise UserError(f'nobody in {self.path} is called {self.args.answerer}; there are {", ".join(dataset.ranked(loaded.dialogue)[:20])}.')
         who = self.args.answerer or (known.get('learnt') if known.get('learnt') in there else None)
-        return who or dataset.REPLIES, who or dataset.ranked(loaded.dialogue)[0]
+        return who or batches.REPLIES, who or dataset.ranked(loaded.dialogue)[0]
 
     def _replies(self, name, place, generator, loaded):
         """{'who', 'pairs', 'likeness', 'leaks' with --train}."""

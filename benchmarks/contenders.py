@@ -79,7 +79,8 @@ def ours(run):
     if run['recompute'] or run['precision'] == 'float32':
         console.spare_pool()
     tf = console.import_tensorflow()
-    from src import dataset, lora, model, trainer
+    from src import lora, model, trainer
+    from src.batches import Ahead, Batches, Sampler
     hparams, (batch, sequence) = model.HParams(**run['hparams']), run['batch']
     params = model.init_params(hparams, run['seed'])
     if run['lora_rank']:
@@ -87,10 +88,10 @@ def ours(run):
     train = trainer.Trainer(hparams, params, tokens=batch * sequence,
                             learning_rate=trainer.schedule(run['schedule'], run['learning_rate'], run['warmup_steps'], run['steps']),
                             **{name: run[name] for name in ('optimizer', 'beta2', 'weight_decay', 'clip_norm', 'precision', 'recompute')})
-    batches = dataset.Batches(dataset.Sampler([training_ids(run)], run['seed']), batch, sequence, hparams.n_vocab)
+    batches = Batches(Sampler([training_ids(run)], run['seed']), batch, sequence, hparams.n_vocab)
     times = {'draws': [], 'waits': []}
     batches.next = clocked(batches.next, times['draws'])
-    ahead = dataset.Ahead(batches)
+    ahead = Ahead(batches)
     ahead.next = clocked(ahead.next, times['waits'])
 
     def score(X, labels):

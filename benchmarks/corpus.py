@@ -55,25 +55,25 @@ READ = """
 import json, resource, sys, time
 from src import console
 console.import_tensorflow()
-from src import dataset
+from src import batches, dataset
 class Vocabulary:
     n_vocab, eot, special_tokens = 50257, 50256, {}
     def extended(self, names): return self
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 found = {'tensorflow': peak()}
-path, windows, batches = sys.argv[1], sys.argv[2], int(sys.argv[3])
+path, windows, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
 start = time.perf_counter()
 loaded = dataset.load_corpus(Vocabulary(), path, say=lambda sentence: None)
 sampler = loaded.sampler(1, windows)
 found |= {'opening': time.perf_counter() - start, 'tokens': sampler.total_size, 'chunks': len(loaded.chunks)}
-reader = dataset.Batches(sampler, 4, 1024, Vocabulary.n_vocab)
+reader = batches.Batches(sampler, 4, 1024, Vocabulary.n_vocab)
 reader.next()
 times = []
-for _ in range(batches):
+for _ in range(n):
     start = time.perf_counter()
     reader.next()
     times.append(time.perf_counter() - start)
-print(json.dumps(found | {'mean': sum(times) / batches, 'worst': sorted(times)[batches * 99 // 100], 'peak': peak()}))
+print(json.dumps(found | {'mean': sum(times) / n, 'worst': sorted(times)[n * 99 // 100], 'peak': peak()}))
 """
 
 KINDS = (

@@ -13,7 +13,8 @@
     corpus.py      threads -> conversations to learn from
     folders.py     model and run folders without their weights: the newest checkpoint, who speaks
     shards.py      numbers that stay on the disk: npz files larger than memory, read in parts
-    dataset.py     text -> token chunks (.npz), and whose each token is -> training batches
+    batches.py     token chunks -> training batches: whose words are learnt, which windows are drawn
+    dataset.py     text -> token chunks (.npz), and whose each token is
     hparams.py     a model's sizes, and the weights that they make
     model.py       token ids -> logits: the forward pass
     lora.py        low-rank adapters beside the weights: add, what is trained, merge

@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from . import console, files
+from .batches import Ahead, Batches, padding, window
 from .console import UsageError, UserError
 
 
@@ -76,7 +77,7 @@ class Run:
         elif args.val_every:
             loaded, held_out = loaded.divided(args.val_share)
         self.sampler = loaded.sampler(args.seed, args.windows, args.learn_from, args.max_turns)
-        self.seq_len = dataset.window(self.sampler, self.hparams.n_ctx, args.seq_len)
+        self.seq_len = window(self.sampler, self.hparams.n_ctx, args.seq_len)
         params = self._adapt(self._extend(params, loaded), prefix)
         print('dataset has', self.sampler.total_size, 'tokens')
         if held_out:
@@ -91,7 +92,7 @@ class Run:
         n_replicas = strategy.num_replicas_in_sync if strategy else 1
         if args.batch_size % n_replicas:
             raise UsageError(f'--batch_size {args.batch_size} cannot be shared among {n_replicas} devices evenly: give a multiple of {n_replicas}.')
-        self.batches = dataset.Ahead(dataset.Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise, rows=(index, n_workers)))
+        self.batches = Ahead(Batches(self.sampler, args.batch_size, self.seq_len, self.hparams.n_vocab, args.noise, rows=(index, n_workers)))
         self.trainer = self._trainer(params, strategy, index, args.batch_size // n_workers)
         if prefix and self.own:
             self._resume(prefix)
@@ -231,8 +232,7 @@ class Run:
         return now
 
     def _warn_of_padding(self, sampler):
-        from . import dataset
-        sentence = dataset.padding(sampler, self.seq_len)
+        sentence = padding(sampler, self.seq_len)
         if sentence:
             print(sentence)
 
@@ -517,11 +517,11 @@ class Run:
 
     def validate(self):
         """The loss on val_batch_count batches, the same ones every time. Keeps the best checkpoint; sees when to stop early."""
-        from . import checkpoint, dataset
+        from . import checkpoint
         args = self.args
         self.say('Calculating validation loss...')
         self.val_sampler.rng = np.random.default_rng(1)
-        batches = dataset.Batches(self.val_sampler, args.val_batch_size, self.seq_len, self.hparams.n_vocab, replies=self.val_sampler.replies is not None)
+        batches = Batches(self.val_sampler, args.val_batch_size, self.seq_len, self.hparams.n_vocab, replies=self.val_sampler.replies is not None)
         loss, reply_loss = self.trainer.validate(batches, args.val_batch_count)
         perplexity = math.exp(min(loss if reply_loss is None else reply_loss, 700))
         self.history.record(self.counter, val_loss=loss, perplexity=perplexity)

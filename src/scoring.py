@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import dialogue, intervals
+from .batches import REPLIES, Turns, learnt
 from .console import UsageError, UserError
-from .dataset import REPLIES, Turns, learnt
 
 GROUP = 1 << 16                                         # tokens whose scores are held at a time
 ROWS = 128                                              # positions whose logits LiteRT gives at a time
@@ -228,7 +228,7 @@ def evaluate(read, loaded, *, stride=None, who=None, units=None, progress=lambda
     """How a model does on a dataset.Loaded: {'text': Tally.result of everything, 'replies': of the words of `who` in the same conversations, with
     'who' and 'turns', or None, 'by_position': [[tokens in front, at least; tokens; loss]], 'stride', 'n_ctx', 'seconds', 'tokens_per_s'}.
 
-    who: as in dataset.learnt. units: as for Tally.result. Raises UserError for a text of fewer than 2 tokens, or of others' tokens.
+    who: as in batches.learnt. units: as for Tally.result. Raises UserError for a text of fewer than 2 tokens, or of others' tokens.
     """
     hparams, enc = read.hparams, loaded.enc
     if enc.n_vocab > hparams.n_vocab:
@@ -259,7 +259,7 @@ def evaluate(read, loaded, *, stride=None, who=None, units=None, progress=lambda
 
 
 def _turns_of(owners, who, speakers):
-    """How many turns of a conversation are `who`'s (dataset.learnt)."""
+    """How many turns of a conversation are `who`'s (batches.learnt)."""
     turns = Turns(owners)
     if who == REPLIES:
         return int((~turns.opens).sum())

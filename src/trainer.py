@@ -359,7 +359,7 @@ class Trainer:
 
     def validate(self, batches, count):
         """(the mean loss over the tokens that count in `count` batches, that over those of them in replies): floats; the second is
-        None unless the batches tell (dataset.Batches with replies) and there are any."""
+        None unless the batches tell (batches.Batches with replies) and there are any."""
         total = np.zeros([2, 2])                        # [all, replies] x [sum of losses, tokens]
         for _ in range(count):
             X, labels, *weights = batches.next()

@@ -125,7 +125,7 @@ class Reference:
 # ---- what several tests need beside it
 
 class Windows:
-    """Batches in the order given, over and over, as dataset.Batches would hand them out: (X, labels, weights)."""
+    """Batches in the order given, over and over, as batches.Batches would hand them out: (X, labels, weights)."""
 
     def __init__(self, windows):
         self.windows, self.i = windows, 0

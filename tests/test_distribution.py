@@ -24,11 +24,12 @@ import numpy as np
 import tensorflow as tf
 n, options = int(sys.argv[1]), json.loads(sys.argv[2])
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * n)
-from src import dataset, model, trainer
+from src import model, trainer
+from src.batches import Batches, Sampler
 hparams = model.HParams(n_vocab=61, n_ctx=16, n_embd=16, n_head=2, n_layer=1)
 strategy = tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(n)]) if n > 1 else None
 text = np.random.default_rng(0).integers(61, size=400)
-batches = dataset.Batches(dataset.Sampler([text, text[:9]], seed=0), 8, 16, 61)
+batches = Batches(Sampler([text, text[:9]], seed=0), 8, 16, 61)
 t = trainer.Trainer(hparams, model.init_params(hparams), learning_rate=3e-3, strategy=strategy, tokens=128, **options)
 losses = [t.step(batches) for _ in range(50)]
 weights = [np.concatenate([v.numpy().ravel() for v in replica.variables]) for replica in t.replicas]

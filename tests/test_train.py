@@ -24,6 +24,7 @@ from zygote import python
 
 import train as script
 from src import checkpoint, dataset, dialogue, encoder, files, model, plan, trainer
+from src.batches import Batches, Sampler
 from src.console import UsageError, UserError
 from src.model import HParams
 
@@ -211,7 +212,7 @@ def test_tensorboard(whole_run):
 def test_the_validation_loss_is_that_of_batches_drawn_with_seed_1(whole_run):
     """Worked out once more in NumPy, from the weights saved at the same counter."""
     chunks = dataset.load_dataset(encoder.get_encoder('tiny', whole_run.models), VALIDATION)
-    sampler, found = dataset.Sampler(chunks, seed=1), scalars(whole_run.run)['val_loss']
+    sampler, found = Sampler(chunks, seed=1), scalars(whole_run.run)['val_loss']
     windows = np.stack([sampler.sample(64) for _ in range(3 * 5)])
     for counter, source in ((1, os.path.join(whole_run.models, 'tiny')), (8, whole_run.run / 'model-8')):
         hparams, params = checkpoint.load(str(source))
@@ -787,7 +788,7 @@ def test_the_loss_is_that_of_the_learnt_words_alone(tmp_path, demo_models, style
     logits = model.model(hparams, params, np.array([ids], np.int32))['logits'].numpy()[0].astype(np.float64)
     losses = [np.log(np.exp(logits[i - 1]).sum()) - logits[i - 1, ids[i]] for i in np.flatnonzero(learnt)]
     assert len(losses) > 12 and np.ptp(losses) > 1
-    batches = dataset.Batches(loaded.sampler(0, learn_from=who), 2, len(ids), hparams.n_vocab)
+    batches = Batches(loaded.sampler(0, learn_from=who), 2, len(ids), hparams.n_vocab)
     assert trainer.Trainer(hparams, params).validate(batches, 1)[0] == pytest.approx(np.mean(losses), abs=1e-4)
 
 

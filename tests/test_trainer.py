@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 from reference import Reference, Windows, rough_params, save_rough
 
-from src import checkpoint, dataset, lora, model, trainer
+from src import checkpoint, lora, model, trainer
+from src.batches import Batches as Drawn
+from src.batches import Sampler
 from src.console import UsageError, UserError
 from src.model import HParams
 from src.trainer import Trainer
@@ -84,7 +86,7 @@ def test_padding_does_not_count():
 def test_batches_of_the_dataset_pad_as_the_loss_expects():
     """Six tokens in a window of ten: five predictions, whose mean is the loss."""
     params, tokens = rough_params(SMALL), np.array([1, 5, 9, 2, 6, 10])
-    batches = dataset.Batches(dataset.Sampler([tokens], seed=0), 2, 10, SMALL.n_vocab)
+    batches = Drawn(Sampler([tokens], seed=0), 2, 10, SMALL.n_vocab)
     loss = Trainer(SMALL, params).validate(batches, 1)[0]
     assert loss == pytest.approx(expected_loss(params, tokens[None, :-1], tokens[None, 1:], np.ones([1, 5])), abs=1e-5)
 
@@ -211,7 +213,7 @@ def test_the_loss_goes_down_on_a_repeated_text():
     from src import sample
     text = np.tile([5, 17, 3, 44, 9, 28, 60, 12], 8)
     trained = Trainer(SMALL, model.init_params(SMALL), learning_rate=1e-2)
-    batches = dataset.Batches(dataset.Sampler([text], seed=0), 4, 16, SMALL.n_vocab)
+    batches = Drawn(Sampler([text], seed=0), 4, 16, SMALL.n_vocab)
     losses = [trained.step(batches) for _ in range(80)]
     assert losses[0] == pytest.approx(math.log(61), abs=0.3) and losses[-1] < 0.1
     out = sample.sample_sequence(SMALL, trained.params, length=8, context=[[5, 17, 3, 44]], temperature=0)
