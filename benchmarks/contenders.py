@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PRODUCTS = 7                                            # of each kind, whose median second counts
 sys.path[:0] = [ROOT, os.path.join(ROOT, 'benchmarks')]
 
 
@@ -216,13 +217,13 @@ def products(hparams, batch):
     return [(n, d, 3 * d, layers), (n, d, d, layers), (n, d, 4 * d, layers), (n, 4 * d, d, layers), (n, d, hparams['n_vocab'], 1)]
 
 
-def product_rate(contender, hparams, batch, runs=7):
+def product_rate(contender, hparams, batch):
     """Floating-point operations a second in the model's own products."""
     operations = seconds = 0
     for n, k, m, often in products(hparams, batch):
         times = []
         product = clocked(contender.product(n, k, m), times)
-        for _ in range(runs):
+        for _ in range(PRODUCTS):
             product()
         operations, seconds = operations + often * 2 * n * k * m, seconds + often * statistics.median(times)
     return operations / seconds

@@ -5,7 +5,6 @@ have it: N(0, 0.02), those that write into the stream divided by the root of the
 """
 import math
 
-import torch
 from torch import nn
 from torch.nn import functional as F
 

@@ -102,9 +102,10 @@ def save(directory, hparams, params, step=None, state=None, keep=KEPT, base=None
 
 
 def _sweep(directory):
-    """Remove what a save that was killed has left."""
+    """Remove what a save that was killed has left. A chat's file of weights (tflite.py) is another process's, maybe still in the making."""
     for left in glob.glob(os.path.join(glob.escape(directory), '.*.part')):
-        shutil.rmtree(left) if os.path.isdir(left) else remove(left)
+        if '.tflite.' not in os.path.basename(left):
+            shutil.rmtree(left) if os.path.isdir(left) else remove(left)
 
 
 def _make_newest(directory, prefix, keep):

@@ -186,7 +186,7 @@ def pick(ids, logits, key):
 def choose(logits, key, settings, history, prompt, stops=(), bias=None):
     """The next token, an int: the most likely one at temperature 0, else drawn from what the filters leave.
 
-    logits [n_vocab] float32, key [2] uint32 (settings.Draw), settings: as logits.Settings; history [n] int32: the ids so far, of which the generated ones start
+    logits [n_vocab] float32, key [2] uint32 (settings.Draw), settings: a settings.Settings; history [n] int32: the ids so far, of which the generated ones start
     at `prompt` (below 0 when the window has slid on); stops: ids that end a text; bias [n_vocab] float32: REMOVED or -inf bans a token.
     """
     logits = penalize(logits, settings, history, prompt, stops, bias)

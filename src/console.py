@@ -75,9 +75,10 @@ FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG         # of a disk
 
 def run(main):
     """Call main() and exit: 0, 1 (could not do it), 2 (asked wrongly), 130 (Ctrl-C); never a traceback for a user's mistake."""
-    if sys.stderr is None:                              # closed, as some who start programs do
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        sys.stderr = open(2, 'w', closefd=False)
+    for number, name in (1, 'stdout'), (2, 'stderr'):   # closed, as some who start programs do
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            setattr(sys, name, open(number, 'w', closefd=False))
     for stream in (sys.stdin, sys.stdout):              # text that a terminal or pipe cannot take is no reason to stop
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='replace')

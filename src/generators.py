@@ -6,7 +6,7 @@ from . import console, folders, lite
 from .console import UsageError
 
 PRECISIONS = ('auto', 'int8', 'bfloat16', 'float32')    # of the weights
-GPUS = ('/dev/nvidiactl', '/dev/kfd')                   # where Linux shows NVIDIA's and AMD's
+GPUS = '/dev/nvidiactl', '/dev/kfd', '/usr/lib/wsl/lib/libcuda.so.1'    # where Linux shows NVIDIA's and AMD's, and Linux in Windows NVIDIA's
 
 
 def open_generator(place, models_dir='models', precision='auto', verbose=False, drafted=True):

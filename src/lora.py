@@ -71,7 +71,7 @@ def adapted(names):
 
 
 def shapes(plain, found):
-    """{name: shape} of the adapters in `found`, as the model's matrices make them. plain: model.shapes; found: {name: shape} of a checkpoint."""
+    """{name: shape} of the adapters in `found`, as the model's matrices make them. plain: hparams.shapes; found: {name: shape} of a checkpoint."""
     needed = {}
     for target in adapted(found):
         _, nx, nf = plain.get(f'{target}/w', (1, 0, 0))

@@ -19,6 +19,7 @@ import time
 from .console import UsageError, UserError
 
 BEAT, SILENCE = 2, 40       # seconds: between signs of life; until a worker that gives none counts as dead
+LONGEST_START = 3600                                    # seconds that one may need more than another until they compare
 
 
 def from_flags(workers, index, environ=os.environ):
@@ -116,16 +117,16 @@ class Workers:
         if 'ended' in answer:
             raise UserError(answer['ended'])
 
-    def agree(self, same, told=None, seconds=3600):
+    def agree(self, same, told=None):
         """Compare `same`, {name: value that JSON takes}, with the chief's, and return what the chief gives as `told`.
 
         Every worker calls it. Raises UserError, on all of them, when two differ or one ends.
         """
         if not self.chief:
             self._send(0, {'same': same})
-            return self._receive(0, seconds)['told']
+            return self._receive(0, LONGEST_START)['told']
         for i in self._peers:
-            theirs = self._receive(i, seconds)['same']
+            theirs = self._receive(i, LONGEST_START)['same']
             for name, value in json.loads(json.dumps(same)).items():
                 if theirs.get(name) != value:
                     self._stop(f'{self.name(i)} has {name} {theirs.get(name)}, {self.name(0)} has {value}: they must have the same.')
@@ -202,7 +203,7 @@ class Workers:
         return host.strip('[]'), int(port)              # [::1]:2222
 
     def _send(self, i, message):
-        with contextlib.suppress(OSError):              # whoever reads from a dead worker will see
+        with contextlib.suppress(OSError, KeyError):    # whoever reads from a dead worker will see; one that has left needs nothing
             self._peers[i].sendall(json.dumps(message).encode() + b'\n')
 
     def _receive(self, i, seconds):

@@ -18,7 +18,7 @@ import tensorflow as tf
 from conftest import ROOT
 from reference import Reference, save_rough
 
-from src import checkpoint, lora, model
+from src import checkpoint, files, lora, model
 from src.console import UserError
 from src.model import HParams
 
@@ -182,6 +182,14 @@ def test_the_five_newest_are_kept_and_nothing_else_is_touched(tmp_path):
     assert [os.path.basename(p) for p in checkpoint.listed(str(tmp_path))] == [f'model-{n}' for n in range(4, 9)]
     assert steps_in(checkpoint.load(str(tmp_path))[1]) == {8}
     assert steps_in(checkpoint.load(str(tmp_path / 'model-4'))[1]) == {4}
+
+
+def test_a_chats_file_in_the_making_is_left(tmp_path):
+    """Who begins to talk with a run in training has its weights written beside them."""
+    with files.whole(tmp_path / 'int8.tflite', 'w') as file:
+        save_steps(tmp_path, 1)
+        file.write('whole')
+    assert (tmp_path / 'int8.tflite').read_text() == 'whole'
 
 
 def test_keep(tmp_path):

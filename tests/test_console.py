@@ -2,10 +2,11 @@
 import argparse
 import errno
 import os
+import subprocess
 import sys
 
 import pytest
-from conftest import VALIDATION, fails_clearly, run_script
+from conftest import ROOT, VALIDATION, fails_clearly, run_script
 
 from src import console
 from src.console import UsageError, UserError
@@ -63,6 +64,14 @@ def test_a_bug_of_ours_keeps_its_traceback():
         console.run(lambda: 1 / 0)
     with pytest.raises(OSError):
         console.run(raising(OSError(errno.EBADF, 'bad descriptor')))
+
+
+@pytest.mark.parametrize('closed', [[1], [2], [1, 2]], ids=str)
+def test_without_stdout_or_stderr_it_ends_as_ever(closed):
+    code = "from src import console; console.run(lambda: print('said') or console.fail('no', 3))"
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: [os.close(number) for number in closed])
+    assert (done.returncode, done.stdout, done.stderr) == (3, '' if 1 in closed else 'said\n', '' if 2 in closed else 'no\n')
 
 
 @pytest.mark.parametrize('kind, good, bad', [

@@ -256,7 +256,7 @@ def test_the_file_is_made_once_for_the_same_weights(folder, demo_models, capsys)
     assert len(told) == 5                               # other sizes are another model
 
 
-def test_damaged_files_are_no_engines(folder, demo_models, capsys):
+def test_damaged_files_are_no_engines(folder, demo_models):
     """LiteRT believes what it reads: of a file that is cut off in its tables it would crash."""
     lite.generator(folders.latest(folder), demo_models)
     for path in (folder / 'int8.tflite', folder / 'int8.head.tflite'):
@@ -281,7 +281,7 @@ def test_layers_and_a_head_of_different_weights_are_no_engine(tmp_path):
         lite.Engine(str(tmp_path / 'int8.tflite'))
 
 
-def test_two_checkpoints_of_a_folder_do_not_get_each_others_weights(folder, demo_models, monkeypatch, capsys):
+def test_two_checkpoints_of_a_folder_do_not_get_each_others_weights(folder, demo_models, monkeypatch):
     """Somebody else makes the file of the other one in between."""
     lite.generator(folders.latest(folder), demo_models)
     other = (folder / 'int8.tflite').read_bytes()

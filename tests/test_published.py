@@ -49,7 +49,7 @@ def test_numbers_as_published():
             assert sorted(row, reverse=what != 'accuracy') == list(row)
 
 
-def test_passages(tmp_path):
+def test_passages():
     text = '{"text": "her face to her side."}\n\nthe bus was late again \n{"text": "a \\u00e9t\\u00e9"}'
     assert published.passages('l.jsonl', text) == [('her face to her', ' side.'), ('the bus was late', ' again'), ('a', ' été')]
     text = "`` is n't it late ? '' she asked , and we 'd go , said jim\nAs it is, \"isn't it?\" she asked"

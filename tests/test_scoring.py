@@ -135,7 +135,7 @@ def test_many_documents_have_an_interval(tmp_path):
     assert text['documents'] == len(words) and text['interval'][0] < text['loss'] < text['interval'][1]
 
 
-def test_words(tmp_path):
+def test_words():
     enc = encoder.get_encoder('models/demo')
     for text, n in (('', 0), (' ', 0), ('one', 1), (' one  two\nthree ', 3), ('héllo 💛 you', 3)):
         assert scoring.n_words(enc, np.array(enc.encode(text), int)) == n

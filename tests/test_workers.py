@@ -66,6 +66,19 @@ def test_other_addresses_are_refused():
     assert found == [f'a worker was started with --workers {a},{c}, worker 0 with {a},{b}: give all the same.'] * 2
 
 
+def test_the_last_word_to_one_that_has_left_already():
+    """The watch forgets a worker as soon as it has left, which may be while this one says that it leaves too."""
+    worker = workers.Workers(['alpha:1', 'beta:1', 'gamma:1'], 0)
+
+    class Last:
+        def sendall(self, data):
+            worker._peers.pop(2, None)
+
+    worker._peers = {1: Last(), 2: Last()}
+    worker.leave()
+    assert list(worker._peers) == [1]
+
+
 def test_strangers_are_let_go():
     addresses = free_addresses(2)
 

@@ -31,7 +31,7 @@ HARMLESS = {'task_type', 'auto_mapping', 'peft_version', 'base_model_name_or_pat
 
 
 def write(out, source, precision, base):
-    """Write the adapters of source.params. base: checkpoint.Base, what they were added to. Raises UserError where there are none, or where more than
+    """Write the adapters of source.params. base: bundles.Base, what they were added to. Raises UserError where there are none, or where more than
     adapters was learnt."""
     found = flat(source.params)
     kinds = {target: lora.settings(nested({f'{target}/lora_{key}': found[f'{target}/lora_{key}'] for key in ('a', 'b', 'scale')})) for target in lora.adapted(found)}
