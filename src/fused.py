@@ -43,7 +43,7 @@ def norm_gradient(dy, x, g, b):
     x32, dy32 = tf.cast(x, tf.float32), tf.cast(dy, tf.float32)
     mean = tf.reduce_mean(x32, axis=-1, keepdims=True)
     deviation = x32 - mean
-    scale = tf.math.rsqrt(tf.reduce_mean(tf.square(deviation), axis=-1, keepdims=True) + 1e-5)
+    scale = tf.math.rsqrt(tf.reduce_mean(tf.square(deviation), axis=-1, keepdims=True) + model.HParams.layer_norm_epsilon)
     y = deviation * scale                               # before g and b
     d = dy32 * g
     dx = (d - tf.reduce_mean(d, axis=-1, keepdims=True) - y * tf.reduce_mean(d * y, axis=-1, keepdims=True)) * scale
@@ -54,8 +54,8 @@ def norm_gradient(dy, x, g, b):
 def gelu_gradient(dy, x):
     """Of model.gelu by x."""
     x32 = tf.cast(x, tf.float32)
-    t = tf.tanh(model.GELU * (x32 + 0.044715 * x32 * x32 * x32))
-    slope = 0.5 * (1 + t) + 0.5 * x32 * (1 - t * t) * model.GELU * (1 + 3 * 0.044715 * x32 * x32)
+    t = tf.tanh(model.GELU * (x32 + model.CUBIC * x32 * x32 * x32))
+    slope = 0.5 * (1 + t) + 0.5 * x32 * (1 - t * t) * model.GELU * (1 + 3 * model.CUBIC * x32 * x32)
     return tf.cast(tf.cast(dy, tf.float32) * slope, x.dtype)
 
 

@@ -55,7 +55,7 @@ def extended(hparams, params, n_vocab, type_tokens=(), seed=0):
 
 # ---- the pieces, in the order in which block uses them; x [batch, sequence, n_embd]
 
-def norm(x, p, epsilon=1e-5):
+def norm(x, p, epsilon=HParams.layer_norm_epsilon):
     """Layer norm over the last axis (Ba et al. 2016, arXiv:1607.06450), in float32."""
     x32 = tf.cast(x, tf.float32)
     mean = tf.reduce_mean(x32, axis=-1, keepdims=True)
@@ -74,13 +74,13 @@ def conv1d(x, p):
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [nf]], axis=0))
 
 
-GELU = math.sqrt(2 / math.pi)
+GELU, CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
 def gelu(x):
     """Hendrycks and Gimpel 2016, arXiv:1606.08415, the tanh approximation, in float32."""
     x32 = tf.cast(x, tf.float32)
-    return tf.cast(0.5 * x32 * (1 + tf.tanh(GELU * (x32 + 0.044715 * x32 * x32 * x32))), x.dtype)
+    return tf.cast(0.5 * x32 * (1 + tf.tanh(GELU * (x32 + CUBIC * x32 * x32 * x32))), x.dtype)
 
 
 FUNCTIONS = {                                           # of ACTIVATIONS
