@@ -358,7 +358,7 @@ class Redaction:
             text = LINK.sub(link, text)
         if DIGIT.search(text):
             text = IBAN.sub(account, text)
-            text = CARD.sub(lambda match: hide('card', match[0]) if _luhn(re.sub(r'\D', '', match[0])) else match[0], text)
+            text = CARD.sub(lambda match: hide('card', match[0]) if _is_card(match[0]) else match[0], text)
             text = ADDRESS.sub(lambda match: hide('address', match[0]), text)
             text = NUMBER.sub(number, text)
         return text
@@ -378,18 +378,25 @@ LINK = re.compile(                                      # https://..., www..., a
     rf'(?![{LETTERS}\d_-]|\.[{LETTERS}\d])(?::\d+)?(?:[/?#]{IN_LINK}*)?'
     rf'|[a-z]{{2,4}}/{IN_LINK}*[{LETTERS}\d]{IN_LINK}*)', re.I)
 IBAN = re.compile(r'(?<![A-Za-z0-9])(?:[A-Z]{2}|[a-z]{2})\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?(?![A-Za-z0-9])')
-CARD = re.compile(r'(?<![\d.,])(?:(?:\d{4}[ -]?){3}\d{4}(?:\d{3})?|3[47]\d\d[ -]?\d{6}[ -]?\d{5})(?!\d)')
+CARD = re.compile(r'(?<![\d.,])(?:[2-6]\d{3}[ -]?(?:\d{4}[ -]?){2}\d{4}(?:\d{3})?|3[47]\d\d[ -]?\d{6}[ -]?\d{5})(?!\d)')
 
+# 3 May Dr. Smith, 17 March St. Patrick: a day, and then somebody
+_DAY, _MONTH = r'(?:0?[1-9]|[12]\d|3[01])', r'(?:0?[1-9]|1[0-2])'
+_NO_DAY = (rf'(?!{_DAY} (?:Jan(?:uar[yi]?)?|Feb(?:ruary?)?|M(?:ar|arch|är|ärz|ay|ai)|Apr(?:il)?|Jun[ei]?|Jul[yi]?|Aug(?:ust)?|Sept?(?:ember)?|O[ck]t(?:ober)?'
+           r'|Nov(?:ember)?|De[cz](?:ember)?)\.? (?:(?:Frau|Herrn?|Prof)\.? )?(?:Dr|St)\.? \p{Lu})')
 # Words between a number and `street`, `road` that make it no address: 20 minutes by road
 _NO_STREET = ('of the in on at to from per and or a an by is are was were minute minutes min mins hour hours km miles meters metres people cars more times day days '
               'week weeks year years month months lane way side dead dirt busy long quiet whole other one two big bis ter').replace(' ', '|')
 _OF = (r"(?:(?:de las?|de los|del|dell[aeo]|dei|degli|des?|das?|dos?|du|di|all[aeo]|ai|agli|al|aux?|las?|los|el|les?|e|y"
        r"|(?:l|d|dell|all)['’]) ?)")
 _HOUSE = r'\d{1,4} ?[a-zA-Z]?\b(?!:|[.,]\d| ?(?:km|Uhr|%|€))'          # a number that counts nothing
+_ONE_LETTER = (r'(?:(?<=\b(?i:in|at|to|from|near|post ?code(?: is)?|London|Birmingham|Glasgow|Liverpool|Manchester|Sheffield)[,:]? )[A-Z]'
+               r'|[A-Z](?=\d\w? \d\w\w(?! (?!(?:now|then|and|or|is|if|but|please|thanks|by|near|in|at)\b)\p{Ll})))')
 _TOWN = r'(?:,? (?:[A-Z]{1,2}-)?\d{4,5} \p{Lu}[\p{L}-]+)?'
 ADDRESS = regex.compile('|'.join((
     # 12 Baker Street, 1600 Pennsylvania Ave NW, 5 Elm Court, Apt 4, 350 5th Ave, New York, NY 10118
-    r'(?<![\w.,:/#$€£-])\d{1,5}[a-zA-Z]?(?:[-/]\d{1,4}[a-z]?)?,? (?:(?:[NSEW]|North|South|East|West)\.? )?'
+    rf'(?<![\w.,:/#$€£-]){_NO_DAY}'
+    r'\d{1,5}[a-zA-Z]?(?:[-/]\d{1,4}[a-z]?)?,? (?:(?:[NSEW]|North|South|East|West)\.? )?'
     r'(?:(?:\p{Lu}[\w\'’.-]*|\d{1,3}(?:st|nd|rd|th)) ){1,4}'
     r'(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Crescent|Close|Parkway|Highway|Gardens|Grove'
     r'|Mews)\b\.?(?: [NS]?[EW]\b)?(?:,? (?:Apt|Apartment|Unit|Flat|Suite)\.? ?\w{1,5})?'
@@ -415,13 +422,12 @@ ADDRESS = regex.compile('|'.join((
     # 建国路88号, 渋谷区神南1-2-3
     r'\p{Han}{1,12}(?:路|街|巷|弄|大道|胡同)\d{1,5}(?:号|號|弄)(?:\d{1,4}[号栋楼室单元层-]*){0,3}',
     r'\p{Han}{0,8}[都道府県市区町村]\p{Han}{0,8}\d{1,3}(?:丁目(?:\d{1,3}番?(?:地|\d{1,3}号)?)?|-\d{1,3}-\d{1,3})(?!\d)',
-    # SW1A 2AA; PO Box 123
-    r'(?<!\w)[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}(?!\w)',
+    # SW1A 2AA (no code ends in C I K M O V); E10 5AB, but no E10 5AB fuel; PO Box 123
+    rf'(?<!\w)(?!(?:M|PS)\d \d[GT]B)(?:[A-Z]{{2}}|{_ONE_LETTER})\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{{2}}(?!\w)',
     r'(?<!\w)(?i:p\.? ?o\.? box|postfach|postbus|apartado|casella postale) \d{2,7}\b')))
 
 _BLANK, _DASH = r'[ \u00a0\u202f\u2009]', r'[\u2010\u2011\u2013\uff0d-]'
 _GAP = r'[ ()/.\u00a0\u202f\u2009\u2010\u2011\u2013\uff0d-]'           # what stands between the digits of a number
-_DAY, _MONTH = r'(?:0?[1-9]|[12]\d|3[01])', r'(?:0?[1-9]|1[0-2])'
 _WHOLE = rf'(?:[+＋]|0?0[1-9])(?:{_GAP}{{0,3}}\d){{8}}'                 # how a telephone number begins, and as long as one
 DATE = re.compile(rf'(?<!\d)(?<!\d[./-])(?:\d{{4}}[./-]{_MONTH}[./-]{_DAY}|{_DAY}(?P<dot>[./-]) ?{_MONTH}(?P=dot) ?(?:19|20)?\d\d'
                   rf'|{_MONTH}(?P<line>[/-]){_DAY}(?P=line)(?:19|20)?\d\d)(?![./-]?\d)')
@@ -435,6 +441,8 @@ _PHONE_WORDS = re.compile(r'(?:\b(?:tele?(?:phone|fono?|fon)?|phone|mobile?|hand
                           r'|numéro|número|numero|m[oó]vil|téléphone|teléfono|телефон|тел|номер)\b|电话|手机|号码|號碼|電話|番号|전화|번호|هاتف|رقم|טלפון)[^\d\n]{0,20}$', re.I)
 _ACCOUNT_WORDS = re.compile(r'(?:\b(?:accounts?|acct|konto(?:nummer)?|kontonr|iban|compte|cuenta|conta|conto|rekening|sort ?code|routing|bsb'
                             r'|ssn|passport|сч[её]т|сч[её]та)\b|账号|账户|口座|계좌)[^\d\n]{0,25}$', re.I)
+YEAR = re.compile(r'(?:19|20)\d\d')
+HOURS = re.compile('T ?- ?T(?: T ?- ?T)*'.replace('T', r'(?:[01]\d|2[0-4])[0-5][05]'))           # 0900-1700
 _MONEY_BEFORE = re.compile(r'(?:[$€£¥₹₽₺₩]|\b(?:usd|eur|gbp|chf|rs|inr))\.? ?$', re.I)
 _COUNTED = re.compile(r' ?(?:[$€£¥₹₽₺₩%‰°]|(?:euros?|eur|usd|dollars?|bucks|pounds|kr|zł|руб\w*|chf|yen|won|km|kg|m|people|times|steps|views|years'
                       r'|jahre|円|元|원|人|次)\b)|,\d', re.I)
@@ -472,6 +480,8 @@ def number_kind(found, before, after):
     groups = re.findall(r'\d+', found)
     digits = ''.join(groups)
     n, longest, parted = len(digits), max(map(len, groups)), len(groups) > 1
+    steps = {int(b) - int(a) for a, b in zip(groups, groups[1:])} if longest < 3 and len(groups) > 3 else ()
+    told, round_numbers = bool(_PHONE_WORDS.search(before)), parted and all(int(group) % 50 == 0 for group in groups)
     if ACCOUNT.fullmatch(found) or _ACCOUNT_WORDS.search(before):
         return 'account'
     if len(set(digits)) == 1 or digits in '01234567890123456789' or n < 10 and digits in '9876543210':
@@ -479,21 +489,23 @@ def number_kind(found, before, after):
     if before.endswith('@'):                            # WhatsApp's mention of somebody
         return 'phone'
     if found.startswith(('+', '(+', '＋')) or re.match(r'00[1-9]', digits):
-        return 'phone' if 7 <= n <= 17 and not (digits.endswith('000') and n < 10) else None
+        return 'phone' if 7 <= n <= 17 and (told or n >= 10 or not digits.endswith('000')) else None
     if (_MONEY_BEFORE.search(before) or _COUNTED.match(after)) and not digits.startswith('0'):
         return None
-    if all(re.fullmatch(r'(?:19|20)\d\d', group) for group in groups) or _is_day(digits) and len(groups[0]) in (8, 12, 14):
+    if all(YEAR.fullmatch(group) for group in groups) or _is_day(digits) and len(groups[0]) in (8, 12, 14):
         return None
     if PHONE.fullmatch(found):
         return 'phone'
-    if _PHONE_WORDS.search(before) and 7 <= n <= 15 and not digits.endswith('000') and longest > 1:
-        return 'phone'
+    if told and 7 <= n <= 15 and longest > 1 and not (len(groups) > 4 and steps and min(steps) > 0 and found[0] != '0'):     # 3 17 22 28 41 49
+        return None if digits.endswith('000') and (round_numbers or re.fullmatch(r'\d\d?0+|\d{1,3}(?:\.\d{3})+', found)) else 'phone'
+    if len(steps) == 1 or HOURS.fullmatch(found):       # 01 02 03 04 05
+        return None
     if digits.startswith('0'):
         return 'phone' if 8 - parted <= n <= 15 and (longest > 2 or n == 10 and longest == 2) and not re.match(r'0[.]\d', found) else None
     if not parted:
         return None if n < 9 or digits.endswith('000') else 'phone' if n <= 15 else 'account'
     if n > 15:
-        return 'account' if n < 35 and min(map(len, groups[:-1])) >= 4 else None
+        return 'account' if n < 35 and min(map(len, groups[:-1])) >= 4 and not round_numbers else None
     ordinary = (re.search(r'[./]', found) or n == 13 and digits.startswith(('978', '979')) or re.fullmatch(r'\d{1,3}(?: \d{3})+', found)
                 or all(int(group) % 50 == 0 for group in groups if len(group) > 2))
     return 'phone' if n >= 9 and longest >= 4 and len(groups) <= 5 and not ordinary else None
@@ -509,7 +521,11 @@ def _is_iban(text):
     return 15 <= len(text) <= 34 and int(''.join(str(int(c, 36)) for c in text[4:] + text[:4])) % 97 == 1
 
 
-def _luhn(digits):
+def _is_card(text):
+    """Whether the check digit is right, and the groups are not four years, or four round numbers."""
+    digits, groups = re.sub(r'\D', '', text), re.split('[ -]', text)
+    if groups[1:] and (all(YEAR.fullmatch(group) for group in groups) or all(int(group) % 50 == 0 for group in groups)):
+        return False
     return len(set(digits)) > 1 and sum(int(d) if i % 2 == 0 else sum(divmod(2 * int(d), 10)) for i, d in enumerate(reversed(digits))) % 10 == 0
 
 

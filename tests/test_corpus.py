@@ -91,6 +91,10 @@ GO = """
     phone | 12.03. {0176 1234567}
     phone | {0176 1234567} 12.03.2024
     phone | {0176 1234567} / 2019-2020
+    phone | my number is {13812345000}
+    phone | call {5552345000}, or tel {2345000}
+    phone | call {20 30 40 50}, tel {33 6 12 34 56 78}
+    phone | call {0900-1700}
     email | mail {mara.lind@example.com}.
     email | {theo+chats@mail.example.co.uk}
     email | ({a_b%c-d@x.io})
@@ -114,6 +118,7 @@ GO = """
     card | {4111111111111111}, 12/26
     card | {5500-0000-0000-0004}
     card | {3782 822463 10005}
+    card | {4000 0000 0000 0002}
     account | {DE89 3704 0044 0532 0130 00}
     account | {de89370400440532013000}
     account | {GB29 NWBK 6016 1331 9268 19}
@@ -134,6 +139,10 @@ GO = """
     address | {5 Elm Court, Apt 4B}
     address | {350 5th Ave, New York, NY 10118}
     address | {SW1A 2AA}
+    address | {B33 8TH}, {EC1A 1BB} and {CR2 6XH}
+    address | I live in {E10 5AB} now
+    address | my postcode is {N1 9GU} ok
+    address | {12 May St}, Boston, not {45 May St.} Louis
     address | {PO Box 1234}
     address | {Lindenstraße 12}
     address | {Lindenstr. 12a}
@@ -183,6 +192,11 @@ STAY = """
     2019-2023 | 2019/2020/2021 | 1914-1918 1939-1945 | the years 2019 2020 2021 | 2023/24 | born 1987, 1989 and 1990
     2019/2020 | 10-12 | 12.03. - 15.03.2024 | 06.05.2021-08.05.2021 | 06.05.2021 - 08.05.2021 / 09.06.2021 | 2019/2020 - 2023/2024 | 100-200 / 300-400
     1.500.000/2.000.000 | 5.000.000 - 6.000.000 | 12 500 000 - 13 500 000 kr | 302-1234567-1234567 | 08.30-12.45 13.15-17.00 | 21-19 / 21-17 / 15-21
+    2010 2014 2018 2022 | 1998 2002 2006 2010 | the world cups 2006 2010 2014 2018 | 1000 2000 3000 4000 | 2000 2500 3000 3500
+    10000 12500 15000 17500 | score 1000 1500 2000 2500 | numbers 1000 2000 3000 | number 1000000 | numero 1.500.000
+    weeks 01 02 03 04 05 | lotto numbers 3 17 22 28 41 49 | open 0900-1700 mo-fr | 0900-1200 1300-1700
+    appointment on 3 May Dr. Smith | Am 3 Mai Dr Meier | on 17 March St. Patrick | on 5 January Prof. Dr. Meier
+    B12 3CD vitamins | E10 5AB fuel | M3 4GB ram | Macbook M1 8GB | PS5 2TB
     10:30 | 10.30-12.45 | 10:30-12:45 | 18h30 | 7:45 - 8:15 Uhr | at 10:30:15.250 | 10.30-12.45 14.00-15.30
     room 12 at 10:30
     1,000,000 | 1.000.000 | 1 000 000 | 1 234 567,89 | 1.299.000 € | $1,250.50 | €12500000 | 12 500 000 kr | 1000000
