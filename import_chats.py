@@ -277,7 +277,7 @@ class Importer:
 
     def _learn_names(self):
         builder = self.builder
-        names = [*sorted(builder.everybody, key=lambda name: -builder.people[name]), *builder.aliases.names]
+        names = [*sorted(builder.everybody, key=lambda name: -builder.people[name]), *builder.aliases.names, *sorted(builder.mentioned)]
         self.pseudonyms.learn([builder.redaction.rest(name) for name in names] if builder.redaction else names)
 
     def _dump(self, value, path):

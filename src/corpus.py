@@ -694,12 +694,14 @@ class Builder:
         self.threads = {}                               # (format, title): Stats
         self.people = Counter()                         # messages kept
         self.everybody, self.in_threads = {}, defaultdict(int)          # all names, in order; how many threads each is in
+        self.mentioned = set()                          # names of people who need not speak
 
     def conversations(self, thread, export):
         """The Conversations of a thread. export: what tells it from other exports."""
         stats = self.threads.setdefault((thread.format, thread.title), Stats(thread.format, thread.title))
         stats.read += len(thread.turns)
         thread.turns = self.aliases(thread.turns)
+        self.mentioned |= thread.mentioned
         for name in dict.fromkeys(turn.speaker for turn in thread.turns):
             self.everybody[name] = None
             self.in_threads[name] += 1

@@ -298,6 +298,13 @@ def test_pseudonyms_without_redact_hide_numbers_too(here):
     assert not re.search('7654321|Mara|🌸', here.read('corpus.txt')) and set(json.loads(here.read('secret/key.json'))) == {'+49 170 7654321', 'Mara', '🌸'}
 
 
+def test_people_who_are_mentioned_but_do_not_speak_get_pseudonyms(here):
+    here.put('_chat.txt', whatsapp('Mara: ask @\u2068Gustav Ek\u2069', 'Theo: gustav?'))
+    here.good('_chat.txt', '--pseudonyms')
+    assert set(json.loads(here.read('corpus.names.json'))) == {'Mara', 'Theo', 'Gustav', 'Ek'}
+    assert not re.search('gustav|ek', here.read('corpus.txt'), re.I)
+
+
 def test_the_key_is_used_again_and_grows(here):
     here.put('a.txt', CHAT)
     here.put('b.txt', CHAT.replace('Mara', 'Ola'))

@@ -418,6 +418,18 @@ def test_slack_without_users_names_come_from_the_messages(tmp_path):
     assert [turn.speaker for turn in thread.turns] == ['Mara Lind', 'Mara Lind', 'U7'] and thread.title == 'general'
 
 
+def test_slack_a_guest_is_named_in_what_comes_before_and_who_is_mentioned_is_known(tmp_path):
+    write(tmp_path / 'users.json', USERS)
+    write(tmp_path / 'dms.json', [{'id': 'D1', 'members': ['U1', 'U3']}])
+    write(tmp_path / 'general' / '2020-08-09.json', [
+        wrote('<@U9XT> &lt;@U9XT&gt; and <@U2>, <@U8|old>, <@U7>, <@U4>'),
+        wrote('hi', 'U9XT', at=1, user_profile={'display_name': 'Gust', 'real_name': 'Gustav Ek'})])
+    write(tmp_path / 'D1' / '2020-08-09.json', [wrote('lunch?')])
+    general, private = sorted(read(tmp_path)[0], key=lambda thread: thread.title != 'general')
+    assert general.turns[0].text == '@Gust <@U9XT> and @Theo Brook, @old, @U7, @Builder' and general.turns[1].speaker == 'Gust'
+    assert general.mentioned == {'Gust', 'Theo Brook', 'old'} and private.mentioned == {'Mara', 'ada'}
+
+
 def test_slack_two_people_of_one_name(tmp_path):
     write(tmp_path / 'users.json', [user('U1', 'a', 'Alex'), user('U2', 'b', 'Alex'), 5, {'id': 7}, {'id': 'U3', 'profile': []}])
     write(tmp_path / 'general' / '2020-08-09.json', [wrote('1'), wrote('2', 'U2'), wrote('3', 'U3')])

@@ -51,6 +51,7 @@ class Thread(Conversation):
     score: float | None = None                          # of a Reddit reply
     records: int | None = None                          # records of the file in it; None: one a turn
     format: str = ''                                    # filled in by `read`
+    mentioned: set = field(default_factory=set)         # names the reader put into the texts, or the export marks in them, of whoever need not speak
 
 
 @dataclass

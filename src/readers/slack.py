@@ -72,10 +72,12 @@ def read(sources, tally):
                if isinstance(channel.get(key), str) and isinstance(channel.get('members'), list)}
     for folder, files in days.items():
         name = posixpath.basename(folder)
-        thread = Thread(_turns(files, people, channels, tally), title=name)
+        thread = Thread(title=name)
+        thread.turns = _turns(files, people, channels, tally, thread.mentioned)
         if name in private:
-            members = [people.name(member) for member in private[name] if member and isinstance(member, str)]
-            thread.title, thread.group = ', '.join(members), len(members) > 2
+            members = [member for member in private[name] if member and isinstance(member, str)]
+            thread.title, thread.group = ', '.join(people.speakers.get(member, member) for member in members), len(members) > 2
+            thread.mentioned.update(people.speakers[member] for member in members if member in people.speakers and member not in people.bots)
         yield thread
 
 
@@ -109,9 +111,9 @@ class _People:
         return self.speakers[key]
 
 
-def _turns(sources, people, channels, tally):
-    """The days of a channel -> [Turn] in the order of time."""
-    found = []                                          # [(microseconds, Turn)]
+def _turns(sources, people, channels, tally, mentioned):
+    """The days of a channel -> [Turn] in the order of time. mentioned: a set that gets the names put in for ids."""
+    found = []                                          # [(microseconds, Turn as stored: a guest's name may come behind the first mention)]
     for source in sources:
         try:
             for message in source.json_items('item'):
@@ -123,11 +125,11 @@ def _turns(sources, people, channels, tally):
         except DAMAGE as error:
             tally.damaged(source, error)
     found.sort(key=lambda pair: pair[0])
-    return [turn for _, turn in found]
+    return [turn._replace(text=_plain(turn.text, people, channels, mentioned)) for _, turn in found]
 
 
 def _turn(message, people, channels):
-    """A message -> (microseconds, Turn, or why it is none)."""
+    """A message -> (microseconds, Turn with the text as it is stored, or why it is none)."""
     if not isinstance(message, dict) or message.get('type') != 'message':
         return None, UNREADABLE
     subtype, text, comment = message.get('subtype'), message.get('text'), message.get('comment')
@@ -146,20 +148,23 @@ def _turn(message, people, channels):
         return None, UNREADABLE
     if user in people.bots:
         return None, BOT
-    text = _plain(UPLOAD.sub('', text, count=1) if subtype == 'file_share' else text, people, channels)
-    if not text.strip():
+    text = UPLOAD.sub('', text, count=1) if subtype == 'file_share' else text
+    if not _plain(text, people, channels, set()).strip():
         return None, MEDIA if any(message.get(key) for key in ('files', 'file', 'attachments')) else EMPTY
     microseconds = int(stamp[1]) * 1_000_000 + int(stamp[2].ljust(6, '0'))
     speaker = people.name(user, message.get('user_profile'), message.get('user_profile'))
     return microseconds, Turn(speaker, text, microseconds // 1000)
 
 
-def _plain(text, people, channels):
-    """What Slack shows for what it stores."""
+def _plain(text, people, channels, mentioned):
+    """What Slack shows for what it stores; the names of people in it are added to the set `mentioned`."""
     def shown(mark):
         kind, target, label = mark.groups()
         if kind == '@':
-            return '@' + (people.speakers.get(target) or label or target)
+            name = people.speakers.get(target) or label
+            if name and target not in people.bots:
+                mentioned.add(name)
+            return '@' + (name or target)
         if kind == '#':
             return '#' + (label or channels.get(target) or target)
         if kind == '!' and not target.startswith('date^'):

@@ -102,6 +102,8 @@ def read(sources, tally):
         thread = Thread(title=_title(source))
         for day, clock, text, start in _joined(messages, _pasted(messages, names)):
             name, start = names.split(day, text, start)
+            if '\u2068' in text:
+                thread.mentioned.update(MENTION.findall(text, start))
             words, reason = _words(text[start:].rstrip('\n'), name, day.style[0]) if name else (text[start:], SYSTEM)
             if day.start is None:                       # left over only before the first message
                 tally.drop(UNREADABLE)
