@@ -253,6 +253,7 @@ class Importer:
             if self.pseudonyms is not None:
                 found = list(found)                     # every name must be known before the first message is written
                 self._learn_names()
+                self.pseudonyms.weigh(turn.text for _, conversation in found for turn in conversation.turns)
                 found = tqdm(found, unit=' conversations', disable=None, leave=False)
             for thread, conversation in found:
                 split = self.division(thread, conversation)

@@ -534,6 +534,12 @@ class Pseudonyms:
 
     First parts become first names, later parts last names, so that two people called Theo still share their first name. In scripts
     without blanks between words a name is found within them. Not found: nicknames, misspelt names, names with an ending but -s.
+
+    Names that are words too: one of WORDS written small is the word, and so is a part that the texts use as one (`weigh`): behind `the`
+    or `my` one time in five, or, of NAMES_TOO, as often as no name is. Function words that are first names (NAMES_TOO) are names where they come first in a speaker's
+    name, and in texts where they have a capital; at the start of a sentence, and all in capitals, Can is the word (`Can you come?`) if
+    the texts write it small more often than with a capital elsewhere, unless what follows shows the name: `Can, come!`, `Can's`,
+    `Can Demir`. In doubt a part is a name.
     """
     FIRST = ('Alex Robin Sam Kim Charlie Jamie Morgan Riley Quinn Casey Avery Rowan Taylor Jordan Skyler Eden Remy Noor Sasha Toni '
              'Micah Jules Lou Parker Harper Emery Finley Reese Sage Blair Dana Drew Ellis Frankie Hollis Indigo Kit Lane Marlow Nico').split()
@@ -543,19 +549,28 @@ class Pseudonyms:
     WORDS = frozenset('will mark may rose grace hope bill art faith joy dawn june april august rich jack frank pat sue drew chase hunter sunny '
                       'summer autumn love young long white black brown green gray king bishop page day best good more little small strong wise '
                       'rice wood woods stone field fields hill west east north south mom mum dad angel bell bush cook fox hall hand hart '
-                      'boss baby papa mama sky star moon sun pizza taxi home work phone klein gross lang kurz wolf winter sommer engel'.split())
+                      'boss baby papa mama sky star moon sun pizza taxi home work phone klein gross lang kurz wolf winter sommer engel '
+                      'gym car auto handy office school uni club bar shop luz sol mar flor cielo al bin can di du el le lui mac van'.split())
     # parts of names, and names, that are nobody's own: they stay
     NOBODYS = frozenset('van von der den de del della di da dos du la le les el al bin ibn ben abu zu zur zum und and the of mac mc st mr mrs ms dr prof sir '
                         'i me you he she it we they us my your his her who not are was but all can had him how now new old see has did its let say too '
                         'use ich du er sie wir ihr es je tu il elle yo tú io lui lei '
                         'user users human assistant system bot gpt speaker listener poster replier someone somebody unknown anonymous '
-                        'deleted account facebook instagram whatsapp telegram discord member guest admin'.split())
+                        'deleted account facebook instagram whatsapp telegram discord member guest admin from with mit everyone alle todos tous tutti'.split())
+    NAMES_TOO = frozenset('abu al ben bin can della di du el le lui mac van'.split())            # of NOBODYS
+    STARTERS = frozenset('bin can du lui'.split())      # begin sentences so often that they do where the texts do not tell
+    STARTS = re.compile(r'(?:^|[.!?…\n])[^\w@#,]*$')
+    SHOWN = re.compile(r"['’]s\b|\s*(?:[^\w\s'’]|$)")
+    # articles and the like that names do not have: not der, la, o, which they have here and there
+    DETERMINER = re.compile(r'\b(?:the|my|your|his|our|their|this|un|una|une|mon|uno|mio|uma|meu|minha'
+                            r'|ein|eine[nmr]?|kein|keine[nm]?|mein|meine[nm]?|dein|deine[nm]?) +$', re.I)
     WORD = regex.compile(rf'(?V1)[\p{{L}}--[{UNSPACED}]][[\p{{L}}\p{{M}}\u200c\u200d]--[{UNSPACED}]]*')
     PART = regex.compile(rf'{WORD.pattern}|[{UNSPACED}]+')
 
     def __init__(self, key=None):
         """key: that of an earlier import, so that the same people get the same pseudonyms."""
         self.key = dict(key or {})
+        self._small, self._capital, self._common, self._things = Counter(), Counter(), set(), set()     # see `weigh`
         self._index()
 
     def learn(self, names):
@@ -566,7 +581,7 @@ class Pseudonyms:
         taken = used | {_folded(part) for found in parts.values() for part in found}        # nobody gets the name of somebody
         for name in names:
             for i, part in enumerate(parts[name] or [name]):
-                if _folded(part) not in self._by_word and _folded(part) not in self.NOBODYS and (len(part) > 1 or i == 0):
+                if _folded(part) not in self._by_word and self._is_own(parts[name] or [name], i):
                     pool = self.FIRST if i == 0 else self.LAST
                     new = next((new for new in pool if new.casefold() not in taken), None)
                     number = len(used)
@@ -576,6 +591,35 @@ class Pseudonyms:
                     used.add(new.casefold())
                     self.key[part] = self._by_word[_folded(part)] = new
         self._index()
+
+    def _is_own(self, parts, i):
+        """Whether part i of a name is its owner's: neither the `from` of Ben from Gym nor the `van` of Ludwig van Beethoven."""
+        part, folded = parts[i], _folded(parts[i])
+        between = part.islower() and any(other[0].isupper() for other in parts[1:])
+        if folded in self.NOBODYS:
+            return i == 0 and folded in self.NAMES_TOO and not between and (folded != 'du' or len(parts) > 1)      # Du: the owner of a German export
+        return i == 0 or len(part) > 1 and not between
+
+    def weigh(self, texts):
+        """See in all texts which parts of names are common words there. Call it when all names are learnt."""
+        words, mine, others = 0, Counter(), Counter()   # behind a determiner, small and with a capital
+        for text in texts:
+            found = self.WORD.findall(text)
+            words += len(found)
+            if self._by_word.keys().isdisjoint(map(str.casefold, found)):
+                continue
+            for match in self.WORD.finditer(text):
+                word, before = match[0].casefold(), text[max(0, match.start() - 10):match.start()]
+                if word not in self._by_word or len(word) > 1 and match[0].isupper():
+                    continue
+                small = match[0].islower()
+                if small or not self.STARTS.search(before):
+                    (self._small if small else self._capital)[word] += 1
+                    (mine if small else others)[word] += bool(self.DETERMINER.search(before))
+        self._common = {word for word, n in self._small.items() if mine[word] > 2 and 5 * mine[word] >= n
+                        or word in self.NAMES_TOO and n >= 50 and 200 * n > words}              # Ben: ik ben
+        self._things = {word for word, n in self._capital.items() if others[word] > 2 and 5 * others[word] >= n
+                        and re.sub(r'\d', '', self._by_word[word]) in self.LAST}        # Mama Handy: mein Handy
 
     def _index(self):
         """What is looked for in texts."""
@@ -623,11 +667,29 @@ class Pseudonyms:
             word, ending = word[:-1], word[-1]
             new = word and self._new(word)
         if new is None and word[-3:] == 3 * word[-1:]:  # Theooo
-            word, drawn = word.rstrip(word[-1]), word[-1]
-            new, ending = self._new(word + drawn) or self._new(word + 2 * drawn), ''
-        if not new or len(word) < 2 or word.islower() and word in self.WORDS:
+            stem, drawn, ending = word.rstrip(word[-1]), word[-1], ''
+            word = stem + drawn if self._new(stem + drawn) else stem + 2 * drawn
+            new = self._new(word)
+        if not new or len(word) < 2 or self._is_word(word, match):
             return match[0]
         return new + ending
+
+    def _is_word(self, word, match):
+        """Whether a part of a name is the word and not the name where `match` has it."""
+        folded, text, start, end = _folded(word), match.string, match.start(), match.end()
+        if word.islower():
+            return word in self.WORDS or folded in self._common
+        if folded not in self.NAMES_TOO:
+            return folded in self._things
+        if word != match[0] and word.lower() in self.WORDS:             # Als, Les, Vans
+            return True
+        if self._small[folded] + (folded in self.STARTERS) <= self._capital[folded]:
+            return False
+        if word.isupper():
+            return True
+        following = self.WORD.match(text, end + 1)
+        named = self.SHOWN.match(text, end) or following and following[0][0].isupper() and self._new(following[0])
+        return bool(self.STARTS.search(text[max(0, start - 10):start])) and not named
 
     @classmethod
     def read(cls, path):

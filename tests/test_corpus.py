@@ -328,6 +328,30 @@ def test_what_is_no_name_of_anybody_stays():
     assert new('Will, come') != 'Will, come' and new('ludwig') != 'ludwig' and new.name('A') != 'A'
 
 
+def test_names_that_are_function_words():
+    new = pseudonyms('Ben Carter', 'Can Demir', 'Al', 'Jan', 'Du Wei', 'Du', 'Van Nguyen', 'Vincent van Gogh', 'Omar Al Sayed')
+    ben, can, al, du = (new.key[name] for name in ('Ben', 'Can', 'Al', 'Du'))
+    assert new.name('Can Demir') == f'{can} {new.key["Demir"]}' and new.name('Al') == al
+    assert new('hi ben, Ben! Bens Al is here. Ask Can, or Du?') == f'hi {ben.lower()}, {ben}! {ben}s {al} is here. Ask {can}, or {du}?'
+    for text in ('can you, du, al fine, a van', 'Can you come? So: I CAN. Can\'t you', 'Well. Can we?', 'Als ich kam', 'Du bist'):
+        assert new(text) == text
+    assert new("Can, come! Can's car. Can Demir is here") == f"{can}, come! {can}'s car. {can} {new.key['Demir']} is here"
+    new.weigh(['ask Can', 'Can kommt'])                 # no small can: no word of theirs
+    assert new('Can kommt') == f'{can} kommt'
+    new.weigh(['yes you can', 'so can I', 'ask Can', 'ik ben thuis', *50 * ['ik ben hier']])
+    assert new('Can we? ik ben') == 'Can we? ik ben' and new('Ask Ben') == f'Ask {ben}'
+
+
+def test_words_in_names_of_contacts():
+    new = pseudonyms('Ben from Gym', 'Luz', 'Anna with Guitar', 'Mama Handy', 'Theo lang', 'ana lima', 'Ben of the Chess Club')
+    assert set(new.key) == {'Ben', 'Gym', 'Luz', 'Anna', 'Guitar', 'Mama', 'Handy', 'Theo', 'lang', 'ana', 'lima', 'Chess', 'Club'}
+    texts = ['from the gym with la luz', 'my guitar', 'the guitar', 'his guitar', 'guitar?', 'mein Handy', 'dein Handy', 'kein Handy', 'Handy?']
+    new.weigh([*texts, 'hi ben', 'hi anna', 'my anna'])
+    assert [new(text) for text in texts] == texts
+    assert new('hi ben, Anna: LUZ; anna') == f'hi {new.key["Ben"].lower()}, {new.key["Anna"]}: {new.key["Luz"].upper()}; {new.key["Anna"].lower()}'
+    assert new.name('Ben from Gym') == f'{new.key["Ben"]} from {new.key["Gym"]}'
+
+
 def test_nobody_gets_the_name_of_somebody():
     friends = ['Theo', 'alex', 'Robin Moss', 'Sam']
     new = pseudonyms(*friends)

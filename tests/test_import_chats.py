@@ -299,10 +299,11 @@ def test_pseudonyms_without_redact_hide_numbers_too(here):
 
 
 def test_people_who_are_mentioned_but_do_not_speak_get_pseudonyms(here):
-    here.put('_chat.txt', whatsapp('Mara: ask @\u2068Gustav Ek\u2069', 'Theo: gustav?'))
+    here.put('_chat.txt', whatsapp('Mara: ask @\u2068Gustav Ek\u2069, @\u2068Meta AI\u2069 or @\u2068Alle\u2069', 'Theo Guitar: gustav?', 'Mara: my guitar, the guitar, your guitar, hi theo'))
     here.good('_chat.txt', '--pseudonyms')
-    assert set(json.loads(here.read('corpus.names.json'))) == {'Mara', 'Theo', 'Gustav', 'Ek'}
-    assert not re.search('gustav|ek', here.read('corpus.txt'), re.I)
+    key = json.loads(here.read('corpus.names.json'))
+    assert set(key) == {'Mara', 'Theo', 'Guitar', 'Gustav', 'Ek'}
+    assert not re.search('gustav|ek', here.read('corpus.txt'), re.I) and f'my guitar, the guitar, your guitar, hi {key["Theo"].lower()}' in here.read('corpus.txt')
 
 
 def test_the_key_is_used_again_and_grows(here):

@@ -51,6 +51,7 @@ from .whatsapp_lines import (
 
 NAME = 'whatsapp'
 POLLS = 'polls'
+ASSISTANT = 'Meta AI'
 DAY = 86_400_000                                        # milliseconds
 LONGEST = 200                                           # messages in a pasted chat
 LONGEST_NAME = 100                                      # characters
@@ -103,11 +104,11 @@ def read(sources, tally):
         for day, clock, text, start in _joined(messages, _pasted(messages, names)):
             name, start = names.split(day, text, start)
             if '\u2068' in text:
-                thread.mentioned.update(MENTION.findall(text, start))
+                thread.mentioned.update(set(MENTION.findall(text, start)) - {ASSISTANT})
             words, reason = _words(text[start:].rstrip('\n'), name, day.style[0]) if name else (text[start:], SYSTEM)
             if day.start is None:                       # left over only before the first message
                 tally.drop(UNREADABLE)
-            elif name == 'Meta AI':
+            elif name == ASSISTANT:
                 tally.drop(BOT)
             elif reason:
                 tally.drop(reason)
