@@ -535,11 +535,14 @@ class Pseudonyms:
     First parts become first names, later parts last names, so that two people called Theo still share their first name. In scripts
     without blanks between words a name is found within them. Not found: nicknames, misspelt names, names with an ending but -s.
 
-    Names that are words too: one of WORDS written small is the word, and so is a part that the texts use as one (`weigh`): behind `the`
-    or `my` one time in five, or, of NAMES_TOO, as often as no name is. Function words that are first names (NAMES_TOO) are names where they come first in a speaker's
-    name, and in texts where they have a capital; at the start of a sentence, and all in capitals, Can is the word (`Can you come?`) if
-    the texts write it small more often than with a capital elsewhere, unless what follows shows the name: `Can, come!`, `Can's`,
-    `Can Demir`. In doubt a part is a name.
+    Some names are words too. Of these the following stay:
+
+        written small: WORDS, and what the texts use as a word (`weigh`), behind `the` or `my` one time in five; so names of WORDS that
+                       chatters write small are not found
+        with a capital: last parts that stand behind `mein` as often (Mama Handy: mein Handy)
+        function words (Can, Al; NAMES_TOO get a pseudonym only where they begin a speaker's name): at the start of a sentence and all in
+                       capitals, if the texts write them small more often than with a capital elsewhere (`Can you come?`), unless what
+                       follows shows the name (`Can, come!`, `Can's`, `Can Demir`)
     """
     FIRST = ('Alex Robin Sam Kim Charlie Jamie Morgan Riley Quinn Casey Avery Rowan Taylor Jordan Skyler Eden Remy Noor Sasha Toni '
              'Micah Jules Lou Parker Harper Emery Finley Reese Sage Blair Dana Drew Ellis Frankie Hollis Indigo Kit Lane Marlow Nico').split()
@@ -593,11 +596,11 @@ class Pseudonyms:
         self._index()
 
     def _is_own(self, parts, i):
-        """Whether part i of a name is its owner's: neither the `from` of Ben from Gym nor the `van` of Ludwig van Beethoven."""
+        """Whether part i of a name gets a pseudonym: neither the `from` of Ben from Gym nor the `van` of Ludwig van Beethoven."""
         part, folded = parts[i], _folded(parts[i])
         between = part.islower() and any(other[0].isupper() for other in parts[1:])
         if folded in self.NOBODYS:
-            return i == 0 and folded in self.NAMES_TOO and not between and (folded != 'du' or len(parts) > 1)      # Du: the owner of a German export
+            return i == 0 and folded in self.NAMES_TOO and not between and (folded != 'du' or len(parts) > 1)      # Du: who exported
         return i == 0 or len(part) > 1 and not between
 
     def weigh(self, texts):
