@@ -53,6 +53,7 @@ class Text:
     seed: int | None = None
     bias: dict = field(default_factory=dict)
     judge: Callable[..., Any] | None = None             # (Batch.score, words) -> chat.Candidate
+    given: int = 0                                      # characters of its words that have gone out
     begun: bool = False
     left: bool = False                                  # nobody wants it any more
     candidate: Any = None                               # what judge says of it, once it is over
@@ -121,19 +122,37 @@ class Scheduler:
     def _run(self):
         while self._awake():
             self._let_go()
-            self._admit()
-            try:
-                found = self._batch.step(STEPS)
-            except Exception:                           # memory, or our bug: all who were in that step lose their texts, those who wait do not
-                found, self._batch = [], Batch(self._generator, self.places)
-                for sequence in list(self.running):
-                    self._fail(sequence)
-            for sequence, ids in found:
-                try:
-                    self._take(sequence, ids)
-                except Exception:
-                    self._fail(sequence)
+            if self._whole():
+                self._admit()
+                for sequence, ids in self._step():
+                    try:
+                        self._take(sequence, ids)
+                    except Exception:
+                        self._fail(sequence)
             self._tell()
+
+    def _step(self):
+        """[(sequence, its new ids)]"""
+        try:
+            return self._batch.step(STEPS)
+        except Exception:                               # memory, or our bug: all who were in that step lose their texts, those who wait do not
+            for sequence in list(self.running):
+                self._fail(sequence)
+            self._batch = None                          # another is made when nothing holds this one any more, as what was raised still does here
+            return []
+
+    def _whole(self):
+        """Whether there is a Batch: where a step lost it, another is tried now. Where there is no memory for one, those who wait are told."""
+        if self._batch is None:
+            try:
+                self._batch = Batch(self._generator, self.places)
+            except Exception:
+                log.exception('there is no memory for texts')
+                with self._changed:
+                    waiting, self.waiting = self.waiting, deque()
+                self._told.update({text: Piece(text, '', 'error') for text in waiting})
+                self._next = 0
+        return self._batch is not None
 
     def _fail(self, sequence):
         """Where something failed that must not: the text is lost, and whoever asked for it is told."""
@@ -199,9 +218,10 @@ class Scheduler:
 
 def _deliver(told):
     for piece in told:
+        piece.text.given += len(piece.words)
         piece.text.pieces.put_nowait(piece)
 
 
 def expire(texts):
-    """The time of these is over: whoever asked for them is told."""
-    _deliver([Piece(text, '', 'late') for text in texts])
+    """The time of these is over: whoever asked for them is told, and gets what is settled of their words."""
+    _deliver([Piece(text, text.reply.text[text.given:], 'late') for text in texts])
