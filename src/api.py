@@ -5,7 +5,7 @@
 
 The names and their meaning are OpenAI's (its API reference, "Create chat completion" and "Create completion"), so its clients work; top_k,
 min_p, typical_p, repetition_penalty, no_repeat_ngram_size, speaker and candidates are ours. What changes nothing here is taken and left
-alone; what we cannot do is refused, by name. null is as good as not said.
+alone; what we cannot do is refused, by name. null is as good as not said, whatever it is said of.
 """
 import difflib
 import functools
@@ -49,8 +49,8 @@ def _list(items, least=0, most=None):
     return {'type': 'array', 'items': items} | ({'minItems': least} if least else {}) | ({'maxItems': most} if most is not None else {})
 
 
-def _object(properties, required=()):
-    return {'type': 'object', 'properties': properties, 'required': list(required), 'additionalProperties': False}
+def _object(properties, required=(), more=False):
+    return {'type': 'object', 'properties': properties, 'required': list(required), 'additionalProperties': more}
 
 
 def _one_of(*values):
@@ -58,15 +58,15 @@ def _one_of(*values):
 
 
 def _request(properties, required):
-    """The schema of an object in a request: what is not required may be null too."""
+    """The schema of an object in a request: what is not required, or not known, may be null too."""
     def optional(schema):
         if 'type' in schema:
             return schema | {'type': [schema['type'], 'null']}
-        return {key: [*values, {'type': 'null'} if key == 'anyOf' else None] for key, values in schema.items()}
-    return _object({name: schema if name in required else optional(schema) for name, schema in properties.items()}, required)
+        return {key: [*values, NULL if key == 'anyOf' else None] for key, values in schema.items()}
+    return _object({name: schema if name in required else optional(schema) for name, schema in properties.items()}, required, NULL)
 
 
-FLAG, ANYTHING = {'type': 'boolean'}, {'type': 'object'}
+FLAG, ANYTHING, NULL = {'type': 'boolean'}, {'type': 'object'}, {'type': 'null'}
 NAME = _text(1, 256)
 
 
@@ -87,7 +87,7 @@ def requests(limits):
         'presence_penalty': _number(-2, 2), 'frequency_penalty': _number(-2, 2), 'repetition_penalty': _number(0.01, 10),
         'no_repeat_ngram_size': _whole(0, limits.n_ctx),
         'user': _text()}                                                                            # the last one changes nothing
-    part = _object({'type': _one_of('text'), 'text': _text()}, ['type', 'text'])
+    part = _request({'type': _one_of('text'), 'text': _text()}, ['type', 'text'])
     message = _request({'role': _one_of('system', 'developer', 'user', 'assistant'), 'content': {'anyOf': [_text(), _list(part, 1)]}, 'name': NAME,
                         'refusal': _text()}, ['role', 'content'])
     chat = both | {
@@ -95,15 +95,16 @@ def requests(limits):
         'max_completion_tokens': both['max_tokens'],
         'speaker': NAME,
         'candidates': both['n'],
-        'logprobs': _one_of(False), 'tools': _list(ANYTHING, most=0), 'tool_choice': _one_of('none', 'auto'),
-        'modalities': _list(_one_of('text'), 1), 'response_format': _object({'type': _one_of('text')}, ['type']),
+        'logprobs': _one_of(False), 'top_logprobs': _one_of(0), 'tools': _list(ANYTHING, most=0), 'tool_choice': _one_of('none', 'auto'),
+        'functions': _list(ANYTHING, most=0), 'function_call': _one_of('none', 'auto'), 'reasoning_effort': _text(),
+        'modalities': _list(_one_of('text'), 1), 'response_format': _request({'type': _one_of('text')}, ['type']),
         'store': FLAG, 'metadata': ANYTHING, 'service_tier': _text(), 'safety_identifier': _text(), 'prompt_cache_key': _text(),
         'parallel_tool_calls': FLAG}
     completion = both | {
         'prompt': {'anyOf': [_text(), _list(_text(), 1), ids, _list(ids, 1)]},
-        'echo': FLAG,
+        'max_tokens': _whole(0, limits.max_tokens), 'echo': FLAG,
         'best_of': _one_of(1), 'suffix': _one_of(''), 'logprobs': _one_of(False)}
-    return {'ChatRequest': _request(chat, ['messages']), 'CompletionRequest': _request(completion, ['prompt'])}
+    return {'ChatRequest': _request(chat, ['messages']), 'CompletionRequest': _request(completion, [])}
 
 
 # ---- value -> checked
@@ -127,7 +128,7 @@ def needs(schema):
     if 'enum' in schema:
         return ' or '.join(json.dumps(value) for value in schema['enum'] if value is not None)
     if 'anyOf' in schema:
-        return ', or '.join(needs(some) for some in schema['anyOf'] if some != {'type': 'null'})
+        return ', or '.join(needs(some) for some in schema['anyOf'] if some != NULL)
     kind = _kinds(schema)[0]
     said = KINDS[kind][1]
     if kind in ('integer', 'number'):
@@ -184,7 +185,9 @@ def _check_object(value, schema, name):
     for key, item in value.items():
         if key in known:
             check(item, known[key], prefix + key)
-        elif more is False:
+        elif more == NULL:
+            if item is None:
+                continue
             shown = ascii(key)[1:-1][:40]
             near = difflib.get_close_matches(shown, known, 1)
             way_out = f', did you mean {near[0]}?' if near else '; /openapi.json lists those there are.'
@@ -227,8 +230,8 @@ def _answers():
     """The schemas of what we answer."""
     count, text = {'type': 'integer', 'minimum': 0}, {'type': 'string'}
     usage = _object({'prompt_tokens': count, 'completion_tokens': count, 'total_tokens': count}, ['prompt_tokens', 'completion_tokens', 'total_tokens'])
-    choice = {'index': count, 'finish_reason': _one_of('stop', 'length'), 'logprobs': {'type': 'null'}}
-    message = _object({'role': _one_of('assistant'), 'content': text, 'refusal': {'type': 'null'}}, ['role', 'content'])
+    choice = {'index': count, 'finish_reason': _one_of('stop', 'length'), 'logprobs': NULL}
+    message = _object({'role': _one_of('assistant'), 'content': text, 'refusal': NULL}, ['role', 'content'])
 
     def made(kind, words):
         return _object({'id': text, 'object': _one_of(kind), 'created': count, 'model': text, 'usage': usage,

@@ -42,8 +42,7 @@ from .scheduler import Closing, Full, Text, expire
 from .settings import Settings
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'web', 'index.html')
-POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; "
-          "form-action 'none'; frame-ancestors 'none'")  # of the page: nothing from elsewhere, nothing to elsewhere
+POLICY = "frame-ancestors 'none'"                       # what the page's own policy, a meta tag, cannot say
 OPEN = ('/', '/health')                                 # what needs no token
 COMPLETION = 16                                         # tokens of a completion, unless told: OpenAI's
 ARRIVING = 30                                           # seconds in which a body must come
@@ -73,7 +72,8 @@ class Continuation:
 
     def push(self, ids):
         """The ids made next -> the words that are settled now and were not before."""
-        ended = ids[-1] == self._eot
+        ids = ids[:self._length]
+        ended = ids[-1:] == [self._eot]
         ids = ids[:len(ids) - ended]
         self.ids += ids
         self._all += self._decoder.push(ids)
@@ -171,7 +171,7 @@ def completion_job(body, served):
     """The bytes of a completion request -> Job. Raises Refused."""
     asked = api.read(body, api.requests(served.limits)['CompletionRequest'])
     named(asked, served)
-    enc, prompts, n = served.session.enc, asked['prompt'], int(asked.get('n', 1))
+    enc, prompts, n = served.session.enc, asked.get('prompt', ''), int(asked.get('n', 1))
     if isinstance(prompts, str) or not isinstance(prompts[0], (str, list)):
         prompts = [prompts]
     if len(prompts) * n > served.limits.places:
@@ -187,7 +187,7 @@ def completion_job(body, served):
             raise Refused(400, f'prompt has {len(context)} tokens and max_tokens is {length}: this model sees {n_ctx} tokens in all.', 'prompt',
                           'context_length_exceeded')
     drawn, stop = drawing(asked, served), stops(asked)
-    texts = [Text(context, length, reply=Continuation(enc, length, stop), index=n * i + k, stops=() if enc.eot is None else (enc.eot,), **drawn)
+    texts = [Text(context, max(length, 1), reply=Continuation(enc, length, stop), index=n * i + k, stops=() if enc.eot is None else (enc.eot,), **drawn)
              for i, context in enumerate(contexts) for k in range(n)]
     before = [enc.decode(text.context) if asked.get('echo') else '' for text in texts]
     return Job(False, texts, len(texts), sum(map(len, contexts)), before=before, **streams(asked))
@@ -393,6 +393,9 @@ class Door:
         if scope['type'] != 'http':
             return await self.app(scope, receive, send)
         status = 499
+        if absolute := re.match(r'https?://([^/]*)(.*)', scope['path'], re.I | re.S):        # RFC 9112, 3.2.2: its host counts, not the header's
+            headers = [(name, value) for name, value in scope['headers'] if name != b'host']
+            scope = scope | {'path': absolute[2] or '/', 'headers': [*headers, (b'host', absolute[1].encode())]}
 
         async def counting(message):
             nonlocal status
@@ -405,6 +408,9 @@ class Door:
             await (answer(refused) if refused else self.app)(scope, receive, counting)
         except ClientDisconnect:
             pass
+        except Exception:
+            status = 500
+            raise
         finally:
             self.numbers.requests.labels(scope['path'] if scope['path'] in self.routes else 'other', status).inc()
 
@@ -493,6 +499,9 @@ def make_app(served, scheduler, *, token=None, timeout=300, max_body=1 << 20, co
     async def refusal(request, refused):
         return answer(refused)
 
+    async def failed(request, error):                   # which Starlette raises again, for the log
+        return answer(Refused(500, 'something failed here that must not: the terminal of serve.py shows what; ask again.'))
+
     page = {'Content-Security-Policy': POLICY, 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer', 'Cache-Control': 'no-cache'}
     routes = [Route('/', always(lambda: FileResponse(PAGE, headers=page))),
               Route('/health', always(lambda: Json({'status': 'ok'}))),
@@ -512,8 +521,9 @@ def make_app(served, scheduler, *, token=None, timeout=300, max_body=1 << 20, co
     middleware = [Middleware(Door, token=token, numbers=numbers, routes={route.path for route in routes})]
     if cors_origin:
         middleware.insert(0, Middleware(CORSMiddleware, allow_origins=list(cors_origin), allow_methods=['GET', 'POST'],
-                                        allow_headers=['Authorization', 'Content-Type']))
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: told, Refused: refusal}, lifespan=lifespan)
+                                        allow_headers=['*'], expose_headers=['Retry-After']))        # OpenAI's clients send x-stainless-...
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: told, Refused: refusal, Exception: failed},
+                    lifespan=lifespan)
     app.router.redirect_slashes = False
     return app
 

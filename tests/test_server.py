@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -254,6 +255,9 @@ def test_completions(port, runs):
     streamed = list(ask(model='r', prompt='Theo: hi', echo=True, max_tokens=8, seed=1, stream=True))
     assert ''.join(chunk.choices[0].text for chunk in streamed) == found.choices[0].text and not any(chunk.usage for chunk in streamed)
     assert ask(model='r', prompt='hi', max_tokens=3, logit_bias={'7': 100}, temperature=0).choices[0].text == enc.decode([7, 7, 7])
+    assert ask(model='r', prompt=None, max_tokens=3, seed=1).choices[0].text == ask(model='r', prompt='', max_tokens=3, seed=1).choices[0].text
+    nothing = ask(model='r', prompt=[1] * 128, echo=True, max_tokens=0)
+    assert (nothing.choices[0].text, nothing.choices[0].finish_reason, nothing.usage.completion_tokens) == (enc.decode([1] * 128), 'length', 0)
     assert ask(model='r', prompt='hi', logit_bias={'2047': -100}).usage.completion_tokens == 16        # OpenAI's default, where the text does not end
 
 
@@ -500,9 +504,16 @@ def test_names_of_this_machine(port, host):
     assert status(raw(port, f'GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n'.encode())) == 200
 
 
+def test_a_request_may_name_the_whole_address(port):
+    assert status(raw(port, b'GET http://localhost:8765/health HTTP/1.1\r\nHost: localhost:8765\r\n\r\n')) == 200
+    assert b'<html' in raw(port, b'GET HTTP://127.0.0.1 HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    assert status(raw(port, b'GET http://chat.evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n')) == 400
+
+
 def test_the_page_and_its_policy(port):
     found = raw(port, b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
     assert status(found) == 200 and b'<html' in found
+    assert b"content-security-policy: frame-ancestors 'none'\r\n" in found        # the rest of it is the page's own
     assert b"default-src 'none'" in found and b'content-type: text/html' in found and b'x-content-type-options: nosniff' in found
     assert b'access-control' not in found.lower()
 
@@ -626,6 +637,14 @@ def test_a_text_whose_time_is_over_ends_where_it_is(slow, monkeypatch):
     until(lambda: running(slow) == (0, 0))
 
 
+def test_a_text_whose_time_is_over_has_all_its_words(slow, monkeypatch):
+    """Also those that waited for the next picture."""
+    monkeypatch.setattr(scheduler, 'PACE', 60)
+    in_time(monkeypatch, 0.6)
+    found = made(slow, logit_bias={'7': 100})
+    assert len(found['choices'][0]['text']) >= found['usage']['completion_tokens'] > 10
+
+
 def test_no_place_in_time(slow, monkeypatch):
     in_time(monkeypatch, 0.2)
     monkeypatch.setattr(slow.engine, 'places', 0)       # as if all were taken for good
@@ -665,9 +684,13 @@ def test_who_comes_and_says_nothing_is_sent_away(slow, monkeypatch):
 def test_other_sites_ask_only_where_they_are_named(slow):
     def asked(origin):
         return raw(slow.port, f'OPTIONS /v1/completions HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\n'
-                   'Access-Control-Request-Headers: authorization, content-type\r\n\r\n'.encode())
+                   'Access-Control-Request-Headers: authorization, content-type, x-stainless-lang\r\n\r\n'.encode())
     assert status(asked('https://friends.example')) == 200 and b'access-control-allow-origin: https://friends.example' in asked('https://friends.example')
     assert status(asked('https://evil.example')) == 400 and b'access-control-allow-origin' not in asked('https://evil.example')
+    allowed = re.search(rb'access-control-allow-headers: (.*)\r', asked('https://friends.example'))[1]
+    assert {b'authorization', b'content-type', b'x-stainless-lang'} <= set(allowed.split(b', '))
+    found = raw(slow.port, b'GET /health HTTP/1.1\r\nHost: x\r\nOrigin: https://friends.example\r\n\r\n')
+    assert b'access-control-expose-headers: Retry-After' in found
 
 
 def test_when_the_model_fails_the_others_go_on(slow, monkeypatch, caplog):
@@ -678,6 +701,37 @@ def test_when_the_model_fails_the_others_go_on(slow, monkeypatch, caplog):
         found = raw(slow.port, post('/v1/completions', LONG, SECRET))
     assert status(found) == 503 and 'the model failed' in error(found)['message'] and 'MemoryError' in caplog.text
     assert made(slow)['usage']['completion_tokens'] == 64
+
+
+def test_where_there_is_no_memory_for_another_batch_all_are_told_and_the_next_who_come_try_again(slow, monkeypatch):
+    def broken(*args, **options):
+        nonlocal old
+        old = weakref.ref(slow.engine._batch)
+        raise MemoryError
+
+    def no_memory(*args):
+        gone.append(old() is None)                      # nothing holds it while another is made
+        raise MemoryError
+
+    old, gone, logged = None, [], []
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler, 'log', SimpleNamespace(exception=logged.append))        # pytest keeps what is logged, and with it the frames
+        patch.setattr(slow.generator, 'decode', broken, raising=False)
+        patch.setattr(scheduler, 'Batch', no_memory)
+        with ThreadPoolExecutor(4) as pool:             # two that are being made, two that wait
+            found = list(pool.map(lambda _: raw(slow.port, post('/v1/completions', LONG, SECRET)), range(4)))
+        assert [status(one) for one in found] == [503] * 4 and all('the model failed' in error(one)['message'] for one in found)
+        assert gone and all(gone)
+    assert 'there is no memory for texts' in logged and made(slow)['usage']['completion_tokens'] == 64
+
+
+def test_what_must_not_happen_is_an_error_like_all_others(slow, monkeypatch):
+    before = numbers(slow.port, SECRET)
+    monkeypatch.setattr(api, 'requests', lambda limits: {})
+    found = raw(slow.port, post('/v1/completions', {'prompt': 'a'}, SECRET))
+    assert status(found) == 500 and error(found)['type'] == 'server_error' and 'ask again' in error(found)['message']
+    key = 'serve_requests_total{route="/v1/completions",status="500"}'
+    assert numbers(slow.port, SECRET)[key] == before.get(key, 0) + 1
 
 
 def test_numbers_tell_no_words(slow):
@@ -762,11 +816,25 @@ def test_needs_says_what_a_schema_takes():
 def test_null_is_as_good_as_not_said():
     schema = api.requests(api.Limits(64, 100, 32, 4))['CompletionRequest']
     assert api.read(b'{"prompt": "a", "n": null, "stop": null, "best_of": null, "user": null}', schema) == {'prompt': 'a'}
-    with pytest.raises(api.Refused, match='prompt is null'):
-        api.read(b'{"prompt": null}', schema)
+    assert api.read(b'{"prompt": null}', schema) == {}
     assert api.read(b'{"prompt": [1.0, 99]}', schema) == {'prompt': [1, 99]}      # JSON has one kind of number
     with pytest.raises(api.Refused):
         api.read(b'{"prompt": [true]}', schema)
+
+
+def test_null_is_as_good_as_not_said_of_what_openai_has_and_we_do_not():
+    schema = api.requests(api.Limits(64, 100, 32, 4))['ChatRequest']
+    turn = openai.types.chat.ChatCompletionMessage(role='assistant', content='hello').model_dump()
+    assert turn['tool_calls'] is None and 'annotations' in turn
+    said = {'messages': [*HI, turn, {'role': 'user', 'content': [{'type': 'text', 'text': 'a', 'image_url': None}]}], 'response_format': {'type': 'text', 'b': None}}
+    nothing = {'top_logprobs': None, 'functions': None, 'function_call': None, 'prediction': None, 'audio': None, 'verbosity': None, 'web_search_options': None}
+    found = api.read(json.dumps(said | nothing).encode(), schema)
+    assert found == said
+    left_alone = {'reasoning_effort': 'low', 'functions': [], 'logprobs': False, 'top_logprobs': 0}
+    assert api.read(json.dumps(said | left_alone).encode(), schema)
+    for wrong in ({'prediction': 1}, {'functions': [{'name': 'f'}]}, {'top_logprobs': 2}, {'messages': [{'role': 'user', 'content': None}]}):
+        with pytest.raises(api.Refused):
+            api.read(json.dumps(said | wrong).encode(), schema)
 
 
 def pushed(enc, text, length=100, stop=()):
