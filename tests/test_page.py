@@ -436,6 +436,7 @@ def test_conversations_are_listed_found_renamed_deleted(open_page, server):
 def test_export_and_import(open_page, server, tmp_path):
     server.says = 'a line\nTheo: no turn <|endoftext|> <\\|endoftext|> C:\\readme \\\\r one'
     server.talk['answerer'] = server.talk['people'][0] = '(Mara: the first)'
+    server.talk['me'] = server.talk['people'][1] = 'a<|endoftext|>b<\\|endoftext|>\r'
     page = open_page()
     page.say('hi')
     page.press('Bad')
@@ -443,7 +444,7 @@ def test_export_and_import(open_page, server, tmp_path):
     text, made = page.saved('Export text'), json.loads(page.saved('Export JSON'))
     page.press('Done')
     parsed = next(dialogue.get_style('name').parse(text))                   # as import_chats.py reads it
-    assert [(turn.speaker, turn.text) for turn in parsed.turns] == [('Theo', 'hi'), ('(Mara: the first)', server.says)]
+    assert [(turn.speaker, turn.text) for turn in parsed.turns] == [(server.talk['me'], 'hi'), ('(Mara: the first)', server.says)]
     assert made == page.kept() == json.loads(page.saved('Export all')) and made[0]['turns'][1]['rating'] == -1
     foreign = {'turns': [{'speaker': 'Priya', 'text': 'from elsewhere', 'time': 1e300}]}       # as our samplers write it, but for the time
     (tmp_path / 'some.json').write_text(json.dumps([foreign, *made]))
@@ -499,6 +500,108 @@ def test_two_tabs_show_the_same(open_page, server):
     other = Page(page.page.context, server.url, [])
     other.say('from the other tab')
     expect(page('.words')).to_have_text(['hi', 'Mara hears hi', 'from the other tab', 'Mara hears from the other tab'])
+
+
+@pytest.mark.parametrize('again', [False, True])
+def test_two_tabs_speak_at_once_and_nothing_is_lost(open_page, server, again):
+    """While one has its reply made, for the first time or once more, the other says something."""
+    page = open_page()
+    page.say('first')
+    other = Page(page.page.context, server.url, [])
+    server.go.clear()
+    page.press('Retry') if again else page.say('mine', answered=False)
+    expect(page('#send')).to_have_text('Stop')
+    expect(page('.words').last).to_have_text('Mara hears')
+    other.say('theirs', answered=False)
+    expect(page('.words').filter(has_text='theirs')).to_have_count(1)
+    server.go.set()
+    wanted = ['first', 'Mara hears first', *['mine', 'Mara hears mine'] * (not again), 'theirs', 'Mara hears theirs']
+    for tab in (page, other):
+        expect(tab('#send')).to_have_text('Send')
+        for text in wanted:
+            expect(tab('.words').get_by_text(text, exact=True)).not_to_have_count(0)
+    for tab in (page, other):
+        tab.reload()
+        assert set(tab.words()) == set(wanted)
+
+
+def test_what_is_changed_by_hand_meanwhile_goes_on_from_what_the_other_tab_has_kept(open_page, server):
+    """Whether or not this tab was told (one that comes back by the browser's Back was not)."""
+    page = open_page()
+    page.say('first')
+    page.page.evaluate("addEventListener('storage', event => event.stopImmediatePropagation(), true)")
+    page.page.evaluate("""() => {
+        const [key] = Object.keys(localStorage).filter(key => key.startsWith('chat:')), kept = JSON.parse(localStorage[key])
+        kept.turns.push({speaker: 'Theo', text: 'theirs', time: Date.now()})
+        localStorage[key] = JSON.stringify(kept)
+    }""")
+    page.press('Good')
+    assert page.words() == ['first', 'Mara hears first', 'theirs'] and page.kept()[0]['turns'][1]['rating'] == 1
+    page.say('mine')
+    assert [turn['text'] for turn in page.kept()[0]['turns']] == ['first', 'Mara hears first', 'theirs', 'mine', 'Mara hears mine']
+
+
+def test_an_open_editor_outlasts_the_other_tabs_doings(open_page, server):
+    page = open_page()
+    page.say('first')
+    page.say('second')
+    other = Page(page.page.context, server.url, [])
+    page('#box').press('ArrowUp')
+    page('#editor').fill('half a th')
+    page('#editor').press('ArrowLeft')
+    other.press('Good')
+    expect(page('#editor')).to_be_focused()
+    page.page.keyboard.type('!')
+    expect(page('#editor')).to_have_value('half a t!h')
+    other('#box').press('ArrowUp')
+    other('#editor').fill('changed elsewhere')
+    other('#editor').press('Enter')
+    expect(page('.words').last).to_have_text('Mara hears changed elsewhere')            # and the turn is gone
+    expect(page('#editor')).to_have_count(0)
+
+
+def test_what_is_not_sent_belongs_to_its_conversation(open_page, server):
+    page = open_page()
+    page('#box').fill('new, not sent')
+    page.reload()
+    expect(page('#box')).to_have_value('new, not sent')
+    page.say('about the cat')
+    page('#box').fill('more of the cat')
+    page.press('New')
+    expect(page('#box')).to_have_value('')
+    page('#box').fill('a garden')
+    page('#list button').click()
+    expect(page('#box')).to_have_value('more of the cat')
+    other = Page(page.page.context, server.url, [])
+    other('#box').fill('sent at once')
+    page('#box').fill('more of my cat')
+    other('#box').press('Enter')
+    expect(page('.words')).to_have_count(4)
+    expect(page('#box')).to_have_value('more of my cat')
+    page.reload()
+    expect(page('#box')).to_have_value('more of my cat')
+    page.press('New')
+    expect(page('#box')).to_have_value('a garden')
+    page.press('Settings')
+    page.page.get_by_label('Title').fill('The garden')                      # now it is kept
+    page.press('Done')
+    page.reload()
+    expect(page('#box')).to_have_value('a garden')
+    page.press('Settings')
+    page.press('Delete')
+    page.press('Delete')
+    expect(page('#box')).to_have_value('more of my cat')
+    assert page.page.evaluate("Object.keys(localStorage).filter(key => key.startsWith('draft')).length") == 1
+
+
+def test_what_was_found_is_seen(open_page, server):
+    page = open_page()
+    for text in ('about the cat', 'long ' * 300, 'long ' * 300):
+        page.say(text)
+    expect(page('.words').first).not_to_be_in_viewport()
+    page('#search').fill('the cat')
+    page('#list button').click()
+    expect(page('.words').first).to_be_in_viewport()
 
 
 # ---- what goes wrong
