@@ -233,9 +233,9 @@ def _answers():
     choice = {'index': count, 'finish_reason': _one_of('stop', 'length'), 'logprobs': NULL}
     message = _object({'role': _one_of('assistant'), 'content': text, 'refusal': NULL}, ['role', 'content'])
 
-    def made(kind, words):
+    def made(kind, words, **more):
         return _object({'id': text, 'object': _one_of(kind), 'created': count, 'model': text, 'usage': usage,
-                        'choices': _list(_object(choice | words, ['index', 'finish_reason', *[name for name in words if name != 'score']]), 1)},
+                        'choices': _list(_object(choice | words, ['index', 'finish_reason', *[name for name in words if name != 'score']]), 1)} | more,
                        ['id', 'object', 'created', 'model', 'choices', 'usage'])
     talk = _object({name: text for name in ('me', 'answerer')} | {'people': _list(text)} |
                    {name: count for name in ('n_ctx', 'length', 'max_tokens', 'max_choices', 'top_k')} |
@@ -243,7 +243,8 @@ def _answers():
     model = _object({'id': text, 'object': _one_of('model'), 'created': count, 'owned_by': text, 'chat': talk}, ['id', 'object', 'created', 'owned_by', 'chat'])
     maybe = {'type': ['string', 'null']}
     error = _object({'message': text, 'type': text, 'param': maybe, 'code': maybe}, ['message', 'type', 'param', 'code'])
-    return {'ChatCompletion': made('chat.completion', {'message': message, 'score': {'type': 'number'}}), 'Completion': made('text_completion', {'text': text}),
+    return {'ChatCompletion': made('chat.completion', {'message': message, 'score': {'type': 'number'}}, left_out=count),
+            'Completion': made('text_completion', {'text': text}),
             'Model': model, 'Models': _object({'object': _one_of('list'), 'data': _list(model)}, ['object', 'data']),
             'Error': _object({'error': error}, ['error'])}
 

@@ -103,6 +103,7 @@ class Job:
     stream: bool
     usage: bool                                         # whether a stream ends with it
     before: list                                        # what is said in front of each (echo), or ''
+    left_out: int = 0                                   # tokens of the last message that the model cannot see
 
 
 def drawing(asked, served):
@@ -164,7 +165,7 @@ def chat_job(body, served):
     judge = (lambda score, words: session.candidate(score, context, words, speaker)) if 'candidates' in asked and candidates > 1 else None
     texts = [Text(context, length, reply=chat.Reply(model.enc, model.style, length, stop=stop, names=names), index=i,
                   stops=tuple(sorted(model.style.stop_ids(model.enc))), judge=judge, **drawn) for i in range(candidates)]
-    return Job(True, texts, n, len(context), before=[''] * candidates, **streams(asked))
+    return Job(True, texts, n, len(context), before=[''] * candidates, left_out=session.cut, **streams(asked))
 
 
 def completion_job(body, served):
@@ -208,6 +209,7 @@ class Answer:
     def __init__(self, job, served, scheduler, numbers, timeout):
         self.job, self.served, self.scheduler, self.numbers, self.timeout = job, served, scheduler, numbers, timeout
         self.head = {'id': ('chatcmpl-' if job.chat else 'cmpl-') + uuid.uuid4().hex, 'created': int(time.time()), 'model': served.name}
+        self.head |= {'left_out': job.left_out} if job.left_out else {}
         self.kind = 'chat.completion' if job.chat else 'text_completion'
 
     async def __call__(self, scope, receive, send):

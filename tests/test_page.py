@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
                 if i == 1 and fault:
                     return                              # the line breaks
                 for k in range(body['n']):
-                    self.say({'choices': [{'index': k, 'delta': {'content': words + f' ({k})' * (i == 0 and k > 0 and said != 'the same')}}]})
+                    self.say(server.head | {'choices': [{'index': k, 'delta': {'content': words + f' ({k})' * (i == 0 and k > 0 and said != 'the same')}}]})
             for k, score in enumerate(server.scores[:body.get('candidates', 0)]):
                 self.say({'choices': [{'index': k, 'delta': {}, 'finish_reason': 'stop', 'score': score}]})
             self.wfile.write(b'data: [DONE]\n\n')
@@ -96,6 +96,7 @@ class StandIn(ThreadingHTTPServer):
         super().__init__(('127.0.0.1', port), Handler)
         self.url = f'http://127.0.0.1:{self.server_port}/'
         self.talk, self.says, self.token, self.faults, self.asked, self.complaints = dict(TALK), None, None, [], [], []
+        self.head = {}                                  # of each event
         self.scores = []                                # of what there is to choose from
         self.go, self.left = threading.Event(), threading.Event()
         self.go.set()
@@ -665,6 +666,16 @@ def test_an_error_is_a_sentence_and_nothing_is_lost(open_page, server):
     page.press('Retry')
     expect(page('.problem')).to_contain_text('Mara said nothing.')
     assert page.words() == ['hi', 'Mara hears hi']
+
+
+def test_what_the_model_cannot_see_is_said_until_the_next_reply(open_page, server):
+    page = open_page()
+    server.head = {'left_out': 12}
+    page.say('hi')
+    expect(page('#notice')).to_contain_text('its first 12 tokens were left out.')
+    server.head = {}
+    page.say('hi')
+    expect(page('#notice')).to_have_text('')
 
 
 def test_no_server(open_page, server):

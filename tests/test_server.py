@@ -196,6 +196,17 @@ def test_oldest_messages_leave_a_long_conversation(port, runs):
     assert found.usage.prompt_tokens + 20 <= 128
 
 
+def test_what_the_model_cannot_see_of_a_message_is_told(port, runs):
+    messages = [{'role': 'user', 'content': 'the bus was late ' * 60}]
+    session = session_of(runs, length=20)
+    session.say('Theo', messages[0]['content'])
+    assert session.prompt() and session.cut > 100
+    ask = dict(model='r', messages=messages, max_tokens=20, seed=5)
+    assert client(port).chat.completions.create(**ask).left_out == session.cut
+    assert {chunk.left_out for chunk in client(port).chat.completions.create(**ask, stream=True)} == {session.cut}
+    assert 'left_out' not in client(port).chat.completions.create(**ask | {'messages': HI}).model_extra
+
+
 def test_a_stream_gives_the_same_in_pieces(port):
     ask = dict(model='r', messages=HI, seed=3, max_tokens=30, n=3)
     whole = client(port).chat.completions.create(**ask)
@@ -826,7 +837,8 @@ def test_null_is_as_good_as_not_said_of_what_openai_has_and_we_do_not():
     schema = api.requests(api.Limits(64, 100, 32, 4))['ChatRequest']
     turn = openai.types.chat.ChatCompletionMessage(role='assistant', content='hello').model_dump()
     assert turn['tool_calls'] is None and 'annotations' in turn
-    said = {'messages': [*HI, turn, {'role': 'user', 'content': [{'type': 'text', 'text': 'a', 'image_url': None}]}], 'response_format': {'type': 'text', 'b': None}}
+    said = {'messages': [*HI, turn, {'role': 'user', 'content': [{'type': 'text', 'text': 'a', 'image_url': None}]}],
+            'response_format': {'type': 'text', 'b': None}}
     nothing = {'top_logprobs': None, 'functions': None, 'function_call': None, 'prediction': None, 'audio': None, 'verbosity': None, 'web_search_options': None}
     found = api.read(json.dumps(said | nothing).encode(), schema)
     assert found == said
