@@ -493,6 +493,10 @@ def test_a_browser_that_keeps_nothing(open_page, server):
     expect(page('#notice')).to_contain_text('This browser keeps nothing')
     page.say('hi')
     assert page.words() == ['hi', 'Mara hears hi']
+    page('#box').fill('not sent')
+    page.press('New')
+    page('#list button').click()
+    expect(page('#box')).to_have_value('not sent')
 
 
 def test_two_tabs_show_the_same(open_page, server):
