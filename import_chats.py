@@ -61,7 +61,8 @@ def parse_arguments():
     add('--session_gap', type=console.nonnegative_float, default=6, metavar='HOURS', help='a silence that ends a conversation; 0: a thread is one conversation')
     add('--bursts', choices=['join', 'keep'], default='join', help='several messages in a row by one person: one turn of several lines, or a turn each')
     add('--style', default='name', metavar='STYLE', help=f'how turns are written: {", ".join(dialogue.STYLES)}')
-    add('--you', metavar='NAME', help="in styles with two speakers (dialogpt, tokens, s): whose turns are the second's, everyone else's the first's")
+    add('--you', metavar='NAME', help="in styles with two speakers (dialogpt, tokens, s): whose turns are the second's, everyone else's the first's; in dialogpt, "
+        'where order alone tells who speaks, what NAME says before anybody else is dropped')
     add('--validation', type=console.below_1, default=0.0, metavar='SHARE', help='this share of the conversations goes to OUT.validation.txt')
 
     add = parser.add_argument_group('privacy').add_argument
@@ -139,7 +140,8 @@ class Importer:
             corpus.Selection(corpus.Names(args.only), corpus.Names(args.exclude), args.since and corpus.milliseconds(args.since),
                              args.until and end_of(args.until), args.chats, args.min_score, args.drop_script),
             corpus.Aliases(args.alias), gap=args.session_gap * corpus.HOUR, join=args.bursts == 'join', min_turns=args.min_turns,
-            you=args.you and corpus.composed(args.you), redaction=corpus.Redaction() if args.redact else None)
+            you=args.you and corpus.composed(args.you), you_answer=bool(args.you) and self.style.by_order,
+            redaction=corpus.Redaction() if args.redact else None)
         self.division = corpus.Division(args.validation)
         self.key_file = None if args.pseudonyms is None else args.pseudonyms or self.stem + '.names.json'
         self.pseudonyms = None

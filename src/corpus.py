@@ -750,11 +750,11 @@ class Stats:
 class Builder:
     """Threads in, conversations out; what was done with them in `threads`, `people`, `redaction`."""
 
-    def __init__(self, selection, aliases, *, gap=6 * HOUR, join=True, min_turns=2, you=None, redaction=None):
+    def __init__(self, selection, aliases, *, gap=6 * HOUR, join=True, min_turns=2, you=None, you_answer=False, redaction=None):
         """gap: milliseconds of silence between two conversations; join: see `joined`; min_turns: of a conversation (1: also those in
-        which only one person speaks); you: who must speak in it, None: anybody."""
+        which only one person speaks); you: who must speak in it, None: anybody; you_answer: and never opens it."""
         self.selection, self.aliases, self.redaction = selection, aliases, redaction
-        self.gap, self.join, self.min_turns, self.you = gap, join, min_turns, you
+        self.gap, self.join, self.min_turns, self.you, self.you_answer = gap, join, min_turns, you, you_answer
         self.duplicates = Duplicates()
         self.threads = {}                               # (format, title): Stats
         self.people = Counter()                         # messages kept
@@ -773,6 +773,13 @@ class Builder:
         turns = self.selection.keep(thread, stats.dropped)
         turns = self.duplicates.keep(turns, export, stats.dropped, (thread.format, thread.title) if thread.title else None)
         for run in sessions(turns, self.gap):
+            if self.you_answer:
+                opening = next((i for i, turn in enumerate(run) if turn.speaker != self.you), len(run))
+                if opening:
+                    stats.dropped['by --you, before anybody else speaks'] += opening
+                    run = run[opening:]
+            if not run:
+                continue
             messages = len(run)
             written = joined(run) if self.join else run
             people = {turn.speaker for turn in written}

@@ -99,6 +99,7 @@ class Style:
     """How a turn looks: `name` and the pieces around its words. Subclasses say how."""
     close = '\n'
     speakers = None                                     # the only names that a style knows; None: any
+    by_order = False                                    # nothing but the order tells who speaks: the first speaker opens every conversation
     special_tokens = ()                                 # what the vocabulary must have beside <|endoftext|>
     type_tokens = ()                                    # those of them whose embedding is added to every token of their turns
     # Where a text may be cut so that its halves have the tokens of the whole. A newline in front of a word is a word of its own, and a
@@ -292,6 +293,7 @@ class DialoGPTStyle(MarkedStyle):
     name = 'dialogpt'
     close = END_OF_TEXT
     speakers = ('A', 'B')
+    by_order = True
     marks = (END_OF_TEXT,)
 
     def header(self, speaker, time=None):
@@ -304,6 +306,8 @@ class DialoGPTStyle(MarkedStyle):
         return _unescape(body)
 
     def render(self, conversation):
+        if any(turn.speaker != self.speakers[i % 2] for i, turn in enumerate(conversation.turns)):
+            raise UserError(f'the style "{self.name}" has the speakers A and B in turn, A first: it cannot hold {", ".join(t.speaker for t in conversation.turns[:3])}.')
         line = ''.join(piece for turn in conversation.turns for piece in self.pieces(turn))
         return ('\\' if line[:1] in (' ', '\\', '\n', '\ufeff') else '') + line + '\n'
 
@@ -480,6 +484,7 @@ def seated(conversation, style, you=None):
     """A conversation with its people in the two seats that the style knows: `you` in the second, everyone else in the first.
 
     Without `you`, whoever speaks first takes the first seat. Turns in a row of one seat become one, as DialoGPT's turns alternate.
+    In a style `by_order` a conversation must not open with `you`: corpus.Builder takes such turns off, and counts them.
     Raises UserError where there are more than two people and `you` is not said. Other styles take any names: nothing changes.
     """
     if style.speakers is None:

@@ -394,10 +394,10 @@ def turns(*said, step=60_000):
     return found
 
 
-def built(*threads, export=None, redaction=None, aliases=(), gap=6 * HOUR, join=True, min_turns=2, you=None, **selection):
+def built(*threads, export=None, redaction=None, aliases=(), gap=6 * HOUR, join=True, min_turns=2, you=None, you_answer=False, **selection):
     """Threads -> (what is said in each conversation, the Builder)."""
     names = {key: Names(selection.pop(key, [])) for key in ('only', 'exclude')}
-    builder = Builder(Selection(**names, **selection), Aliases(aliases), gap=gap, join=join, min_turns=min_turns, you=you, redaction=redaction)
+    builder = Builder(Selection(**names, **selection), Aliases(aliases), gap=gap, join=join, min_turns=min_turns, you=you, you_answer=you_answer, redaction=redaction)
     found = [[(turn.speaker, turn.text) for turn in conversation.turns]
              for i, thread in enumerate(threads) for conversation in builder.conversations(thread, i if export is None else export)]
     return found, builder
@@ -543,6 +543,14 @@ def test_min_turns_and_you():
         built(short(), you='D')[1].check()
 
 
+def test_where_order_alone_tells_who_speaks_you_never_begin():
+    talk = thread('B: 0', 'B: 1', 'A: 2', 'B: 3', 7 * HOUR, 'A: 4', 'B: 5', 14 * HOUR, 'B: 6', 21 * HOUR, 'B: 7', 'A: 8')
+    found, builder = built(talk, you='B', you_answer=True)
+    assert found == [[('A', '2'), ('B', '3')], [('A', '4'), ('B', '5')]]
+    assert dropped(builder) == {'by --you, before anybody else speaks': 4, 'in conversations where only one person speaks': 1}
+    assert built(thread('B: 0', 'A: 1', 'B: 2'), you='B')[0] == [[('B', '0'), ('A', '1'), ('B', '2')]]
+
+
 def test_days_of_times_that_cannot_be():
     assert [corpus.date(time) for time in (0, -1, 86_400_000, 10 ** 20, -10 ** 20)] == ['1970-01-01', '1969-12-31', '1970-01-02', '9999-12-31', '0001-01-01']
     assert corpus.milliseconds('1970-01-02T01:00+01:00') == 86_400_000 and corpus.milliseconds('1969-12-31') == -86_400_000
@@ -562,7 +570,7 @@ some_threads = st.lists(st.builds(lambda said, title, group, score: Thread(said,
 @often
 @given(threads=some_threads, only=st.sampled_from([[], ['Mara'], ['A', 'Choir']]), exclude=st.sampled_from([[], ['mara'], ['B']]), since=st.sampled_from([None, 0, HOUR]),
        until=st.sampled_from([None, 24 * HOUR]), chats=st.sampled_from(['all', 'groups', 'one_to_one']), scripts=st.sampled_from(['', 'Cyrillic']), gap=st.sampled_from([0, 6 * HOUR]),
-       join=st.booleans(), min_turns=st.integers(1, 4), you=st.sampled_from([None, 'A']), export=st.sampled_from([None, 0]), aliases=st.sampled_from([[], ['A,C=B'], ['A=B', 'B=C']]))
+       join=st.booleans(), min_turns=st.integers(1, 4), you=st.sampled_from([None, 'A']), you_answer=st.booleans(), export=st.sampled_from([None, 0]), aliases=st.sampled_from([[], ['A,C=B'], ['A=B', 'B=C']]))
 def test_read_is_kept_and_dropped(threads, join, export, **options):
     read = sum(len(thread.turns) for thread in threads)
     found, builder = built(*threads, export=export, join=join, redaction=Redaction(), **options)

@@ -328,6 +328,9 @@ def test_styles_of_two_speakers(here):
     assert report['dropped'] == {'in conversations where --you is silent': 2}
     printed, _ = here.good('_chat.txt', '--style', 'tokens', '--you', 'Theo', '--pseudonyms')
     assert '<sp2> b' in here.read('corpus.txt') and '--learn_from "<sp2>"' in printed
+    _, report = here.good('_chat.txt', 'other', '--style', 'dialogpt', '--you', 'Mara')
+    assert here.read('corpus.txt') == 'b\n c<|endoftext|>d<|endoftext|>e <sp1> <\\|endoftext|><|endoftext|>\n'
+    assert report['dropped'] == {'by --you, before anybody else speaks': 2, 'in conversations where only one person speaks': 1}
     fails_clearly(here.run('_chat.txt', '--style', 'tokens'), 1, 'say with --you NAME')
     fails_clearly(here.run('_chat.txt', '--style', 'tokens', '--you', 'Teo'), 1, '--you Teo: there is nobody of this name', 'Theo, Mara')
     fails_clearly(here.run('_chat.txt', '--you', 'Theo'), 2, '--you is for styles with two speakers')
