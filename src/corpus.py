@@ -212,8 +212,8 @@ class Aliases:
 
 
 class Duplicates:
-    """Messages that an earlier export had already: the same speaker, time and text, in a thread of the same title, or in a row with
-    other such messages that is the whole thread or has two speakers at least.
+    """Messages that an earlier export had already: the same speaker, time (as precise as both exports are) and text, in a thread of the
+    same title, or in a row with other such messages that is the whole thread or has two speakers at least.
 
     The row tells one chat that was exported twice from an "ok", or a "Happy new year!" and a 🎉, that went to two friends in the
     same minute. Threads without times are duplicates as a whole or not at all.
@@ -222,9 +222,9 @@ class Duplicates:
     def __init__(self):
         self._seen = {}                                 # hash of a message, or of a whole thread -> (the export it was in, its thread)
 
-    def keep(self, turns, export, drop, thread=None):
+    def keep(self, turns, export, drop, thread=None, precision=1):
         """The turns that are new. export: whatever tells two exports apart; an export is no duplicate of itself.
-        thread: what names a thread in all exports alike, None where nothing does."""
+        thread: what names a thread in all exports alike, None where nothing does. precision: see readers.Thread."""
         if not turns:
             return turns
         place = export, thread
@@ -234,7 +234,7 @@ class Duplicates:
                 drop['duplicates'] += len(turns)
                 return []
             return turns
-        keys = [hash(turn) for turn in turns]
+        keys = [hash((turn.speaker, turn.text, turn.time // precision)) for turn in turns]
         known = [self._seen.get(key, place) for key in keys]            # where each was before
         start = 0
         again = [False] * len(turns)
@@ -771,7 +771,7 @@ class Builder:
             self.everybody[name] = None
             self.in_threads[name] += 1
         turns = self.selection.keep(thread, stats.dropped)
-        turns = self.duplicates.keep(turns, export, stats.dropped, (thread.format, thread.title) if thread.title else None)
+        turns = self.duplicates.keep(turns, export, stats.dropped, (thread.format, thread.title) if thread.title else None, thread.precision)
         for run in sessions(turns, self.gap):
             if self.you_answer:
                 opening = next((i for i, turn in enumerate(run) if turn.speaker != self.you), len(run))

@@ -276,6 +276,15 @@ def test_exports_that_overlap(here):
     assert again['kept'] == 10 and again['dropped'] == {'duplicates': 13}
 
 
+def test_a_chat_exported_by_two_phones_counts_once(here):
+    here.put('android/WhatsApp Chat with Mara.txt', whatsapp(*(f'{name}: {text}' for name, text in [('Mara', 'one'), ('Theo', 'two'), ('Mara', 'ok')])))
+    minutes = re.findall(r'^(\S+), (\S+) - (.*)', here.read('android/WhatsApp Chat with Mara.txt'), re.M)
+    here.put('iphone/_chat.txt', ''.join(f'[{day}, {time}:{59 - i}] {said}\n' for i, (day, time, said) in enumerate(minutes)))
+    for order in (('android', 'iphone'), ('iphone', 'android')):
+        _, report = here.good(*order)
+        assert report['dropped'] == {'duplicates': 3} and report['kept'] == 3
+
+
 # ---- privacy
 
 def test_redact_and_pseudonyms(here):

@@ -50,6 +50,7 @@ class Thread(Conversation):
     split: str | None = None                            # 'train', 'validation' or 'test', where the dataset says
     score: float | None = None                          # of a Reddit reply
     records: int | None = None                          # records of the file in it; None: one a turn
+    precision: int = 1                                  # milliseconds, to which all exports of such a chat give times
     format: str = ''                                    # filled in by `read`
     mentioned: set = field(default_factory=set)         # names the reader put into the texts, or the export marks in them, of whoever need not speak
 

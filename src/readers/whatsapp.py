@@ -35,7 +35,8 @@ How dates, names and WhatsApp's own words look is up to the phone's language; no
   mark or the words of a system line in it, is no name.
 - On iPhones a body that starts with U+200E is WhatsApp's own words, in any language.
 
-Times are as the phone showed them, to the minute or second, taken as UTC. Messages keep the order of the file.
+Times are as the phone showed them, to the minute or second, taken as UTC; two exports of a chat are compared by the minute.
+Messages keep the order of the file.
 """
 import functools
 import re
@@ -52,7 +53,7 @@ from .whatsapp_lines import (
 NAME = 'whatsapp'
 POLLS = 'polls'
 ASSISTANT = 'Meta AI'
-DAY = 86_400_000                                        # milliseconds
+DAY, MINUTE = 86_400_000, 60_000                        # milliseconds
 LONGEST = 200                                           # messages in a pasted chat
 LONGEST_NAME = 100                                      # characters
 FIRST_YEAR = 2009                                       # WhatsApp's
@@ -100,7 +101,7 @@ def read(sources, tally):
         for example in _decide_dates(days):
             tally.note(f'{source.path}: nothing tells day from month in its dates ({example}); the day was taken to come first.')
         names = _Names(messages)
-        thread = Thread(title=_title(source))
+        thread = Thread(title=_title(source), precision=MINUTE)
         for day, clock, text, start in _joined(messages, _pasted(messages, names)):
             name, start = names.split(day, text, start)
             if '\u2068' in text:
