@@ -712,23 +712,28 @@ class Pseudonyms:
 class Division:
     """Whole conversations to 'train' or 'validation', so that the share of characters comes out as asked for; the same every time.
 
-    Conversations of one unit (a Reddit post, an episode) go together; a dataset's own split is kept.
+    Conversations of one unit (a Reddit post, an episode) go together, and so do those whose first two turns are the same words: what was
+    written twice, or again at each turn that it grew by, would be learnt here and asked there. A dataset's own split is kept.
     """
 
     def __init__(self, share):
-        self.share, self._owed, self._units = share, 0.0, {}
+        self.share, self._owed, self._splits = share, 0.0, {}           # hash of a unit, or of how conversations begin -> its split
 
     def __call__(self, thread, conversation):
         if thread.split:
             return thread.split
-        key = None if thread.unit is None else (thread.format, thread.unit)
+        if not self.share:
+            return 'train'
+        keys = [hash(tuple(turn.text for turn in conversation.turns[:2]))]
+        if thread.unit is not None:
+            keys.insert(0, hash((thread.format, thread.unit)))
         size = sum(len(turn.text) for turn in conversation.turns)
         self._owed += self.share * size
-        split = self._units.get(key) or ('validation' if self._owed > size / 2 else 'train')
+        split = next(filter(None, map(self._splits.get, keys)), None) or ('validation' if self._owed > size / 2 else 'train')
         if split == 'validation':
             self._owed -= size
-        if key is not None:
-            self._units[key] = split
+        for key in keys:
+            self._splits.setdefault(key, split)
         return split
 
 

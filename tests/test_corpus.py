@@ -596,6 +596,16 @@ def test_the_share_comes_out(n, share):
         assert abs(held_out / sum(sizes) - share) < 0.03
 
 
+@pytest.mark.parametrize('unit', [None, 'a post'])
+def test_conversations_that_begin_alike_are_on_one_side(unit):
+    division, found = Division(0.5), collections.defaultdict(set)
+    for i in range(200):
+        said = turns(*(f'{"AB"[k % 2]}: {i} {k}' for k in range(6)))
+        for conversation in (said, said[:2], said[:4], said, said[:4] + turns('A: so', 'B: no')):
+            found[i].add(division(Thread(unit=unit and f'{unit} {len(found)}', format='test'), Conversation(conversation)))
+    assert all(len(splits) == 1 for splits in found.values()) and 80 < sum(splits == {'validation'} for splits in found.values()) < 120
+
+
 def test_units_and_splits_are_kept_together():
     division, choose, found = Division(0.2), random.Random(1), collections.defaultdict(set)
     sizes = collections.Counter()
