@@ -268,7 +268,7 @@ class Importer:
                 raise UserError(self._nothing())
             if self.args.validation and 'validation' not in self.written:
                 self.notes.append(f'--validation {self.args.validation:g} holds back whole conversations, and of {self.written["train"][0]} that was none: '
-                                  'give more chats, or a larger share.')
+                                  f'give more chats, or {"a larger share" if self.written["train"][0] > 1 else "train without --val_dataset"}.')
             if self.pseudonyms is not None:
                 self._dump(self.pseudonyms.key, self.key_file)
             if self.args.report:

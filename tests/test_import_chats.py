@@ -382,7 +382,9 @@ def test_a_single_conversation_cannot_be_divided_and_that_is_told(here):
     here.put('script.csv', 'name,line\n' + 'Nora,Is it late?\nBen,It is.\n' * 20)
     printed, report = here.good('script.csv', '--validation', '0.1')
     assert 'Note: --validation 0.1 holds back whole conversations, and of 1 that was none' in ' '.join(printed.split()) and len(report['notes']) == 1
-    assert 'corpus.validation.txt' not in here.files()
+    assert 'give more chats, or train without --val_dataset.' in ' '.join(printed.split()) and 'corpus.validation.txt' not in here.files()
+    here.put('script.csv', 'name,line\n' + ''.join(f'Nora,Is it {i}?\nBen,It is.\n' for i in range(200)))
+    assert here.good('script.csv', '--validation', '0.1')[1]['written']['corpus.validation.txt']['turns'] == 50
 
 
 def test_datasets_that_cannot_be(here, server):

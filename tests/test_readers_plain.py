@@ -64,6 +64,12 @@ def test_an_episode_is_a_thread_in_the_order_of_the_rows(read):
     assert threads[0].group is None and threads[0].turns[0].time is None and tally.records == 4
 
 
+def test_a_script_without_episodes_is_cut_into_scenes(read):
+    lines = [('Nora' if i % 3 else 'Ben', f'line {i}') for i in range(120)]
+    threads, tally = read('script', 'play.csv', 'name,line\n' + ''.join(f'{who},{line}\n' for who, line in lines))
+    assert [len(thread.turns) for thread in threads] == [50, 50, 20] and sum(map(said, threads), []) == lines and tally.records == 120
+
+
 def test_script_rows_without_name_or_line_are_empty_and_short_rows_unreadable(read):
     threads, tally = read('script', 'series.csv',
                           HEADER + '0,1,1,Pilot,,(rain)\n1,1,1,Pilot,Nora, \n2,1,1,Pilot\n3,1,1,Pilot,Nora,Yes,no\n\n4,1,1,Pilot,Nora,Yes\n')

@@ -5,7 +5,8 @@
     2,1,1,Pilot,Ben,It was.                              the index may have gaps
 
 - Columns go by their names, in any order: one of SPEAKER, one of WORDS, and perhaps a season, an episode and its name.
-- The order of the rows is the order of the lines. An episode is a thread and is never torn apart; without episodes the file is one.
+- The order of the rows is the order of the lines. An episode is a thread and is never torn apart; without episodes
+  every PART lines are one, about a scene, so that some can be held back from training.
 """
 import re
 
@@ -21,6 +22,7 @@ WORDS = ('line', 'lines', 'line text', 'dialogue', 'dialog', 'spoken words', 'ut
 SEASON = ('season', 'season no', 'season number', 'season id')
 EPISODE = ('episode', 'episode no', 'episode number', 'episode id')
 TITLE = ('episode name', 'episode title')
+PART = 50                                               # lines
 COMMON = {'name', 'role', 'sentence', 'quote', 'words', 'text', 'message'}         # columns that other tables have too
 
 
@@ -54,7 +56,7 @@ def read(sources, tally):
                     continue
                 name = '' if title is None else row[title].strip()
                 unit = '/'.join(row[column].strip() for column in (season, episode) if column is not None) or name or None
-                if thread is None or (unit, name) != (thread.unit, thread.title):
+                if thread is None or (unit, name) != (thread.unit, thread.title) or unit is None and len(thread.turns) == PART:
                     if thread:
                         yield thread
                     thread = Thread(title=name, unit=unit)
