@@ -101,6 +101,12 @@ def said(thread):
     ('[2023-12-31, 9:04:10 PM] ', '2023-12-31 21:04:10'),
     ('[31/12/2566 BE, 21:04:10] ', '2023-12-31 21:04:10'),
     ('[31/12/66 21:04:10] ', '2023-12-31 21:04:10'),
+    ('2023-12-31 21 h 04 - ', '2023-12-31 21:04:00'),
+    ('2023-12-31 21\u00a0h\u00a004\u00a0min - ', '2023-12-31 21:04:00'),
+    ('[2023-12-31, 21 h 04 min 10 s] ', '2023-12-31 21:04:10'),
+    ('[2023-12-31, 9 h 04 min 10 s p.m.] ', '2023-12-31 21:04:10'),
+    ('21:04, 31/12/2023 - ', '2023-12-31 21:04:00'),
+    ('[21:04:10, 31/12/2023] ', '2023-12-31 21:04:10'),
 ])
 def test_headers(chat, header, time):
     thread, tally = chat(f'{header}Mara: You sound tired.\n{header}Theo: long day\n')
@@ -197,6 +203,7 @@ def test_continuation_lines_blank_lines_and_joiners(chat):
     ('12/03/23, 21:05 - ', ['12/03/23, 21:0', '12/03/23, 2', '12/03/23, 21:05', '12/03/23, 21:05 ', '13/04/23, 21:', '12/03/2', '12/03/23']),
     ('[12.03.23, 21:05:10] ', ['[12.03.23, 21:0', '\u200e[12.03.23, 21:05:1', '[12.03.23, 21:05:10', '[14.03.23, 2']),
     ('3/12/23, 9:05\u202fPM - ', ['3/12/23, 9:05\u202fP', '3/12/23, 10', '3/13/23, 10:05\u202fPM']),
+    ('21:05, 12/03/2023 - ', ['21:05, 12/0', '21:06, 13/04/2023']),
     ('2023. 3. 12. 오후 9:05 - ', ['2023. 3. 12. 오후 9', '2023. 3. 12. 오후 9:0', '2023. 3. 12. 오']),
 ])
 def test_a_header_cut_off_at_the_end_is_nobodys(chat, header, ends):
@@ -302,6 +309,7 @@ def test_names_are_freed_of_marks(chat):
     'Xyz qwe rty "a: b" uio',                           # in no language: the quotation is open where the colon is
     'Theo changed the group description. New: none',
     'Theo added Dr: House',
+    'You joined a group via invite in the community: Runners',
     'Messages and calls are end-to-end encrypted. Tap to learn more.',
     'Missed voice call',
     'John Doe:.',                                       # no blank behind the colon
@@ -310,6 +318,12 @@ def test_system_lines_are_nobody(chat, line):
     thread, tally = chat(f'31/12/20, 10:04 - {line}\n31/12/20, 10:05 - Mara: hi\n31/12/20, 10:06 - Theo "Ted" B: hello\n')
     assert said(thread) == [('Mara', 'hi'), ('Theo "Ted" B', 'hello')]
     assert dict(tally.dropped) == {readers.SYSTEM: 1}
+
+
+@pytest.mark.parametrize('name', ['Tom (left company)', 'Lefty (removed)', 'Kim, newly added', 'Old number pinned'])
+def test_a_word_of_a_system_line_in_a_name(chat, name):
+    thread, tally = chat(f'31/12/20, 10:04 - Mara: hi\n31/12/20, 10:05 - {name}: bye all\n')
+    assert said(thread) == [('Mara', 'hi'), (name, 'bye all')] and not tally.dropped
 
 
 def test_who_speaks_often_is_somebody(chat):

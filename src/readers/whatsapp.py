@@ -23,8 +23,8 @@ How dates, names and WhatsApp's own words look is up to the phone's language; no
 - Day and month: per style of header, the order that makes the fewest impossible dates, then the fewest before 2009 (when WhatsApp
   began), then the fewest steps back in time and the fewest dates that do not fit those of other styles around them; if that leaves
   a tie, day first, and the user is told.
-- A chat or a timetable pasted into a message brings headers of its own. Those in a shape no export has (no year, time first) are text
-  anyway. A run of headers in another style than the file's, or of times more than a day back, may be pasted, the file switching style
+- A chat or a timetable pasted into a message brings headers of its own. Those in a shape the file's own have not (no year, time first) are
+  text anyway. A run of headers in another style than the file's, or of times more than a day back, may be pasted, the file switching style
   (exports put end to end), or messages that arrived late. It is pasted if the file comes back from it, in at most LONGEST messages,
   and either there is a name in it that is nowhere else and no time in it is over a day later than the message it stands in; or the
   style is another and no time is later at all. At the end of the file it is pasted if all of that is so. A leap of over a day ahead
@@ -61,12 +61,13 @@ FIRST_YEAR = 2009                                       # WhatsApp's
 _AFTER_NAME = {'', '\n', *BLANKS}
 _M, _S = f'[{MARKS}]{{0,3}}', f'[{BLANKS}]'
 _WORD = r'[^\W\d_][^\d\[\]:\n–—-]{0,20}?'               # of one or two parts: p. m., a las
-HEADER = re.compile(
-    rf'{_M}(\[)?{_M}'
-    rf'(\d{{1,4}}){_M}([./-]){_S}?{_M}(\d\d?){_M}\3{_S}?{_M}(\d{{1,4}})\.?(?:{_S}(?:BE|г\.))?{_M}'    # 1/31/23  31.1.2023 г.  2023. 1. 31.  1/31/2566 BE
-    rf'(?:[,،]{_M}{_S}*|{_S}+){_M}(?:({_WORD}){_S}*)?'                                          # , or blank; 下午 or klo
-    rf'(\d\d?)[:.](\d\d)(?:[:.](\d\d))?(?:{_S}*({_WORD}))?{_M}'                                 # 9:05  21.05.10  9:05 p. m.
-    rf'(?(1)\]{_S}?|(?:{_S}+[-–—]|:)(?:{_S}|$))', re.M)
+_DATE = (rf'(?P<a>\d{{1,4}}){_M}(?P<separator>[./-]){_S}?{_M}(?P<b>\d\d?){_M}(?P=separator){_S}?{_M}(?P<c>\d{{1,4}})'
+         rf'\.?(?:{_S}(?:BE|г\.))?{_M}')                    # 1/31/23  31.1.2023 г.  2023. 1. 31.  1/31/2566 BE
+_BETWEEN = rf'(?:[,،]{_M}{_S}*|{_S}+){_M}'                # , or blank
+_TIME = (rf'(?:(?P<before>{_WORD}){_S}*)?(?P<hour>\d\d?)(?:[:.]|{_S}h{_S})(?P<minute>\d\d)(?:(?:[:.]|{_S}min{_S})(?P<second>\d\d))?(?:{_S}(?:min|s)\b)?'
+         rf'(?:{_S}*(?P<after>{_WORD}))?{_M}')            # 9:05  21.05.10  9:05 p. m.  下午9:05  klo 21.05  21 h 05 min 10 s
+HEADER, TIME_FIRST = (re.compile(rf'{_M}(?P<bracket>\[)?{_M}{when}(?(bracket)\]{_S}?|(?:{_S}+[-–—]|:)(?:{_S}|$))', re.M)
+                      for when in (_DATE + _BETWEEN + _TIME, _TIME + _BETWEEN + _DATE))
 
 _AM = ('am πμ ص قظ غم sa öö de प्रातः पूर्वाह्न मपू পূৰ্বাহ্ন পূর্বাহ্ন ਪੂਦੁ ಪೂರ್ವಾಹ್ನ முற்பகல் පෙව 上午 午前 오전 早上 凌晨 清晨 vorm fm ap pg vm eparadites fh priešpiet '
        'priekšpusdienā дп проб претпл преподне үө לפנה״צ לפנה"צ ก่อนเที่ยง ກ່ອນທ່ຽງ ጥዋት सुबह inthemorning')
@@ -81,11 +82,11 @@ def sniff(source):
     if source.suffix not in ('.txt', ''):
         return 0, 'no .txt'
     lines = [line for line in source.start.splitlines()[:400] if line.strip()]
-    found = [match for match in map(HEADER.match, lines) if match and _clock(match) is not None]
+    found = [match for match in map(_header(source).match, lines) if match and _clock(match) is not None]
     said = [match for match in found if _colon(match.string, match.end(), True) > 0]
     if not said:
         return (0.3, 'lines with date and time, but nobody speaks') if found else (0.1, 'no line starts with date and time')
-    if all(match[1] and match[3] == '-' and len(match[2]) == 4 and not match[9] for match in found):
+    if all(match['bracket'] and match['separator'] == '-' and len(match['a']) == 4 and not match['second'] for match in found):
         return 0.4, 'dates as signal-export writes them'
     why = f'{len(found)} of the first {len(lines)} lines start with date and time, {len(said)} of them name somebody'
     if found[0].string != lines[0]:
@@ -130,9 +131,15 @@ class _Day:
         self.style, self.fields, self.written, self.start = style, tuple(map(int, fields)), style[1].join(fields), None
 
 
+def _header(source):
+    """The pattern of a file's headers: in some languages (Vietnamese) the time stands before the date, in all of them or in none."""
+    found = (pattern for line in source.start.splitlines() for pattern in (HEADER, TIME_FIRST) if pattern.match(line))
+    return next(found, HEADER)
+
+
 def _messages(source):
     """-> messages [(day, milliseconds since its midnight, text, where the header in it ends)], days in the order of the file, lines before all."""
-    messages, days, stray, header, lines = [], {}, 0, None, []
+    messages, days, stray, header, lines, pattern = [], {}, 0, None, [], _header(source)
 
     def end():
         if header:
@@ -140,11 +147,11 @@ def _messages(source):
 
     with source.text() as file:
         for line in file:
-            match = HEADER.match(line)
+            match = pattern.match(line)
             clock = _clock(match) if match else None
             if clock is not None:
                 end()
-                bracket, a, separator, b, c, before, _, _, second, after = match.groups()
+                bracket, a, separator, b, c, before, second, after = match.group('bracket', 'a', 'separator', 'b', 'c', 'before', 'second', 'after')
                 key = bracket, separator, a, b, c, second is None, not (before or after)
                 if key not in days:
                     year = 'first' if len(a) == 4 else 'last' if len(c) == 4 else 'short'
@@ -154,26 +161,26 @@ def _messages(source):
                 lines.append(line)
             elif line.strip():
                 stray += 1
-    if len(lines) > 1 and not lines[-1].endswith('\n') and _cut(lines[-1], lines[0][:header[2]]):
+    if len(lines) > 1 and not lines[-1].endswith('\n') and _cut(lines[-1], lines[0][:header[2]], pattern):
         lines.pop()
         stray += 1
     end()
     return messages, list(days.values()), stray
 
 
-def _cut(line, header):
-    """Whether a line is the beginning of a header like this one, as far as the time at least: 12/03/2023, 21:0"""
-    whole = HEADER.match(header)
+def _cut(line, header, pattern):
+    """Whether a line is the beginning of a header like this one, as far as the time (or the date) at least: 12/03/2023, 21:0"""
+    whole = pattern.match(header)
     for rest in range(len(header)) if len(line) < len(header) + 3 else ():
-        match = HEADER.fullmatch(line + header[rest:])
-        if match and match.group(1, 3) == whole.group(1, 3) and _clock(match) is not None:
-            return match.start(7) < len(line) or header.startswith(line) and line.count(match[3]) > 1
+        match = pattern.fullmatch(line + header[rest:])
+        if match and match.group('bracket', 'separator') == whole.group('bracket', 'separator') and _clock(match) is not None:
+            return max(match.start('hour'), match.start('a')) < len(line) or header.startswith(line) and line.count(match['separator']) > 1
     return False
 
 
 def _clock(match):
     """Milliseconds since midnight, or None where HEADER took something else for a time."""
-    before, hour, minute, second, after = match.group(6, 7, 8, 9, 10)
+    before, hour, minute, second, after = match.group('before', 'hour', 'minute', 'second', 'after')
     hour, minute, second = int(hour), int(minute), int(second or 0)
     if before or after:
         before, after = _half_of_day(before), _half_of_day(after)

@@ -224,7 +224,8 @@ SHORT_NOTICE = re.compile('|'.join((
 
 # What a system line has before a colon, if it has one: `Theo changed the group description. New text: ...`.
 SYSTEM_WORDS = re.compile(
-    r'\b(?:changed (?:the|this|their|to)|created (?:this |the )?(?:group|community)|added\b|removed\b|joined (?:using|from|via)|left\b|pinned\b'
+    r'\b(?:changed (?:the|this|their|to)|created (?:this |the )?(?:group|community)|(?<= )(?:added|removed) \S'
+    r'|joined (?:using|from|via|a group|the (?:group|community))|left the (?:group|community)|pinned a message'
     r'|turned (?:on|off)|security code|now an admin|hat (?:den|die|das|sich|dich)|haben? .* (?:hinzugefügt|entfernt)|wurdest?|cambi[óo]|cre[óo] |añadi[óo]'
     r'|agreg[óo]|elimin[óo]|a (?:changé|modifié|créé|ajouté|retiré|supprimé)|ha (?:cambiato|modificato|creato|aggiunto|rimosso)|mudou|alterou|criou'
     r'|adicionou|removeu|heeft (?:het|de|deze|je|u)|ændrede|oprettede|tilføjede|ändrade|skapade|lade till|endret|opprettet|la til|muutti|loi ryhmän|lisäsi'
