@@ -206,6 +206,19 @@ def test_what_is_no_turn_is_dropped_with_a_reason(tmp_path, fields, reason):
     assert one(tmp_path, message(**fields)) == ([], readers.Tally(dropped={reason: 1}))
 
 
+@pytest.mark.parametrize('text', ['mara 🌸 bir ek gönderdi.', 'mara 🌸 skickade en bilaga.', 'mara 🌸 отправил(а) вложение.', 'mara 🌸さんが添付ファイルを送信しました。', 'mara sendte et vedhæftet emne.'])
+@pytest.mark.parametrize('fields', [{'share': {'link': 'https://example.com'}}, {'photos': [{'uri': 'x'}]}])
+def test_a_sentence_about_the_sender_with_media_is_facebooks(tmp_path, text, fields):
+    assert one(tmp_path, message(mojibake(text), mojibake('mara 🌸'), **fields)) == ([], readers.Tally(dropped={readers.MEDIA: 1}))
+    assert one(tmp_path, message(mojibake(text), mojibake('mara 🌸')))[0][0].text == text
+
+
+@pytest.mark.parametrize('text', ['look, mara 🌸 sent it.', 'mara 🌸 was there. and you?', 'mara 🌸 was there', 'maraca music.', 'You must see this.', 'mara 🌸', 'Theo likes it.',
+                                  'mara 🌸 is the one who first read all of this story aloud to us, that evening by the sea.'])
+def test_words_with_media_stay(tmp_path, text):
+    assert [turn.text for turn in one(tmp_path, message(mojibake(text), mojibake('mara 🌸'), share={'link': 'x'}))[0]] == [text]
+
+
 def test_records_of_any_shape_are_unreadable(tmp_path):
     turns, tally = one(tmp_path, 7, 'text', None, [message('hi')], {}, message('hi'))
     assert turns == [Turn('Theo Berg', 'hi', 1000)] and tally.dropped == {readers.UNREADABLE: 5}
@@ -266,7 +279,8 @@ def test_many_people_make_a_group(tmp_path):
     'Theo removed vote for "Pizza" in the poll: Where?.', 'Multiple people voted in the poll: Where?.', 'Theo started sharing video.',
     'Theo started sharing live location.', 'Theo responded Going to Dinner.', 'Theo named the plan Dinner.', 'Theo updated the plan time to Friday.',
     'Theo started a plan.', 'Started an audio call', 'Started a video chat', 'Theo missed an audio call', 'You missed a video chat',
-    'Theo wysłał załącznik.', 'Ola wysłała załącznik.', 'Wysłałeś(aś) załącznik.', 'Theo zmienił motyw na Miłość.'])
+    'Theo wysłał załącznik.', 'Ola wysłała załącznik.', 'Wysłałeś(aś) załącznik.', 'Theo zmienił motyw na Miłość.',
+    'Theo ha enviado un archivo adjunto.', 'Has enviado una foto.', 'Mara turned off vanish mode.', 'You turned on vanish mode.'])
 def test_system_lines(text):
     assert messenger_lines.is_system(text, messenger_lines.subjects(['Theo Berg', 'Mara Lind', 'Ola Nowak']))
 

@@ -259,7 +259,7 @@ class _Chat:
                     self.speakers[sender] = self.speaker(repaired(sender or ''))
                 speaker, begins = self.speakers[sender]
                 text = repaired(text or '')
-                reason = BOT if speaker == 'Meta AI' else _reason(record, text, begins)
+                reason = BOT if speaker == 'Meta AI' else _reason(record, text, begins, repaired(sender or ''))
                 if not reason:
                     return Turn(speaker, text, int(time))
         self.tally.drop(reason)
@@ -273,18 +273,16 @@ class _Chat:
         return name, begins
 
 
-def _reason(record, text, begins):
+def _reason(record, text, begins, sender):
     """Why a record is no turn, or None."""
     if record.get('is_unsent') or record.get('isUnsent') or record.get('is_taken_down'):
         return DELETED
     if record.get('type') in SYSTEM_TYPES or record.get('call_duration') is not None or record.get('missed'):
         return SYSTEM
-    has_words = text and not text.isspace()
-    if has_words and not messenger_lines.is_system(text, begins):
+    has_words, has_media = text and not text.isspace(), any(record.get(field) for field in MEDIA_FIELDS)
+    if has_words and not messenger_lines.is_system(text, begins) and not (has_media and messenger_lines.is_of_media(text, sender)):
         return None
-    if any(record.get(field) for field in MEDIA_FIELDS):
-        return MEDIA
-    return SYSTEM if has_words else EMPTY
+    return MEDIA if has_media else SYSTEM if has_words else EMPTY
 
 
 def repaired(text):

@@ -2,7 +2,8 @@
 
 Such a line is a whole sentence, full stop included, whose subject is one of the chat or 'You': what follows the subject is in ABOUT, sentences
 without one are in WHOLE. Those in BARE have no full stop at times. 'I think Theo left the group.' is something a person wrote.
-The languages are English, German, French, Spanish, Portuguese, Italian, Dutch and Polish; in others only fields tell.
+The languages are English, German, French, Spanish, Portuguese, Italian, Dutch and Polish; in others fields tell, and of a message with a
+share or a medium one sentence that begins with the sender's name is Facebook's: 'mara bir ek gönderdi.'
 """
 import re
 
@@ -15,7 +16,7 @@ ABOUT = (
     r"changed the (?:chat )?(?:theme|colou?rs?)|changed the (?:chat )?(?:theme|colou?rs?) to .+",
     r"(?:set|changed) the (?:quick reaction|emoji|chat emoji) to .+|(?:set|cleared) (?:the nickname for|your nickname|\w+ own nickname).*",
     r"(?:added .+ to|removed .+ from|left|joined) the (?:group|chat|call|video call|video chat)|joined the group using .+",
-    r"(?:made .+|removed .+ as) a group admin|(?:pinned|unpinned|unsent|removed) a message|turned (?:on|off) (?:member approval|disappearing).*",
+    r"(?:made .+|removed .+ as) a group admin|(?:pinned|unpinned|unsent|removed) a message|turned (?:on|off) (?:member approval|disappearing|vanish).*",
     r"(?:called|waved at) (?P<who>.+)|(?:joined|left|ended) (?:a|an|the) (?:audio |video |voice )?(?:call|chat)",
     r"missed (?:your|a|an) (?:audio |video |voice )?(?:call|chat)|missed an? (?:audio |video |voice )?(?:call|chat) from .+",
     r"(?:created|started) a (?:poll|plan|reminder)|(?:created|started) a (?:poll|plan|reminder): .+|removed .+ in the poll: .+",
@@ -40,7 +41,7 @@ ABOUT = (
     r"(?:a|as|avez) (?:démarré|commencé|lancé|rejoint|quitté|manqué) (?:un |l['’]|votre )(?:appel|chat vidéo|appel vidéo|appel audio)(?: de .+)?",
     r"vous a appelée?|(?:a|as|avez) (?:épinglé|retiré|supprimé) un message|(?:a|as|avez) créé un sondage(?: ?: .+)?",
     # Theo envió ...
-    r"envió (?:un (?:archivo adjunto|archivo|v[ií]deo|enlace|sticker|GIF|mensaje de voz|audio)|una (?:foto|ubicación)|\d+ (?:fotos|v[ií]deos))",
+    r"(?:envió|ha enviado) (?:un (?:archivo adjunto|archivo|v[ií]deo|enlace|sticker|GIF|mensaje de voz|audio)|una (?:foto|ubicación)|\d+ (?:fotos|v[ií]deos))",
     r"(?:nombró|creó|abandonó|dejó) (?:al|el) grupo(?: .+)?|salió del grupo|se unió (?:al grupo|a la llamada|a la videollamada)",
     r"(?:cambió|estableció|configuró|borró|eliminó) (?:el tema|el color|los colores|la foto del grupo|el nombre del grupo|el emoji|la reacción rápida).*",
     r"(?:cambió|estableció|configuró|borró|eliminó) (?:el|tu|su|su propio) apodo.*|(?:agregó|añadió|eliminó) a .+ (?:al|del) grupo",
@@ -81,7 +82,7 @@ WHOLE = (
     r"(?:Ihr seid|Du bist) jetzt (?:auf|über|im) Messenger verbunden|Der (?:Anruf|Videoanruf|Videochat) (?:ist|wurde) beendet",
     r"Vous êtes (?:maintenant|désormais) (?:connectés|en contact) sur Messenger|L['’]appel(?: vidéo| audio)? est terminé",
     r"Ahora están conectados en Messenger|La (?:video)?llamada (?:finalizó|terminó|ha finalizado)",
-    r"Enviaste (?:un (?:archivo adjunto|archivo|v[ií]deo|enlace|sticker|GIF|mensaje de voz|audio)|una (?:foto|ubicación)|\d+ (?:fotos|v[ií]deos))",
+    r"(?:Enviaste|Has enviado) (?:un (?:archivo adjunto|archivo|v[ií]deo|enlace|sticker|GIF|mensaje de voz|audio)|una (?:foto|ubicación)|\d+ (?:fotos|v[ií]deos))",
     r"(?:Nombraste|Creaste) (?:al|el) grupo(?: .+)?|Saliste del grupo|(?:Agregaste|Añadiste|Eliminaste) a .+ (?:al|del) grupo|Te uniste .+",
     r"(?:Cambiaste|Estableciste|Configuraste) (?:el tema|el color|los colores|la foto del grupo|el emoji|la reacción rápida|el apodo|tu apodo) .+",
     r"Iniciaste (?:una llamada|una videollamada|un chat de video)|Perdiste una (?:video)?llamada de .+|Creaste una encuesta: .+",
@@ -128,3 +129,15 @@ def is_system(text, begins):
                 who = found['who']
                 return who is None or who == 'you' or f'{who} ' in begins
     return False
+
+
+def is_of_media(text, name):
+    """Whether a text that came with a share or a medium is one sentence about the sender, whatever its language."""
+    text = text.strip()
+    for subject in (name, name.split(' ')[0]):
+        if subject and text.startswith(subject):
+            return bool(_OF_MEDIA.fullmatch(text, len(subject)))
+    return False
+
+
+_OF_MEDIA = re.compile(r'[ \u3040-\u30ff\u3400-\u9fff\uac00-\ud7af][^\n.!?。！？।]{2,60}[.。।]')      # a blank, or a script that has none, behind the name
