@@ -131,6 +131,16 @@ def test_a_reply_that_only_quotes_is_empty(tmp_path):
     assert said(threads) == [['A?', 'yes']] and tally.dropped == {readers.EMPTY: 1}
 
 
+@pytest.mark.parametrize('body, text', [
+    ('![gif](giphy|abc123)', None), ('![img](emote|t5_2th52|4271)', None), ('> who?\n\n![gif](giphy|abc|downsized)', None),
+    ('https://preview.redd.it/abc.png?width=640&amp;format=png&amp;s=1', None), ('so funny ![gif](giphy|abc|downsized)', 'so funny'),
+    ('so ![img](emote|t5_2th52|4271) funny', 'so funny'), ('look\n\nhttps://i.redd.it/abc.jpg', 'look'),
+    ('see https://preview.redd.it/abc.png here', 'see https://preview.redd.it/abc.png here'), ('wow![^1](a)', 'wow![^1](a)')])
+def test_pictures_are_no_words(tmp_path, body, text):
+    for threads, tally in (read(dump(tmp_path / 'all.ndjson', post('p1', 'A?'), comment(body), comment('yes'))), table(tmp_path, f'title,body\nA?,"{body}"\nA?,yes\n')):
+        assert said(threads) == ([['A?', text]] if text else []) + [['A?', 'yes']] and tally.dropped == ({} if text else {readers.MEDIA: 1})
+
+
 def test_records_of_wrong_shape_are_counted(tmp_path):
     dump(tmp_path / 'all.ndjson', post('p1', 'A?'), post(['p2'], 'B?'), post('p3', 'C?', created_utc='soon'), post('p4', '[deleted by user]'), post('p5', 4),
          '{"id": "p6", "title": "cut\n', '[' * 100000 + '\n', 'null\n', '\n', comment(7), comment('b', author=['x']), comment('b', created_utc=1e999),

@@ -10,6 +10,7 @@
   read: post and reply are a thread of two turns. Replies of the poster, of AutoModerator and pinned ones are left out.
 - Posts and comments may be in one file or many (RS_2019-01.zst, RC_2019-01.zst), in any order: all posts are kept in memory, comments are not.
 - Lines of a comment that begin with `>` quote somebody; they are no words of the replier, nor is a blank without a width.
+- A picture is `![gif](giphy|abc123)`, `![img](emote|t5_2th52|4271)`, or a link to preview.redd.it on a line of its own: no words either.
 - Deleted words are `[deleted]` or `[removed]`; a deleted author is `[deleted]` too. Text has HTML entities, `&amp;#x200B;` even twice over.
 - created_utc is a number or a string of seconds. The dumps are compressed with a window of up to 2 GB.
 - A table may have the post's own text (selftext, ...) and authors: `author` wrote the reply, `post_author` the post.
@@ -20,7 +21,7 @@ import re
 
 from ..dialogue import Turn
 from ..source import DAMAGE, HEAD
-from . import BOT, DELETED, DUPLICATE, EMPTY, UNREADABLE, Thread
+from . import BOT, DELETED, DUPLICATE, EMPTY, MEDIA, UNREADABLE, Thread
 from .records import first_objects, first_rows, json_object, rows
 
 NAME = 'reddit'
@@ -31,6 +32,7 @@ PINNED, OWN = 'pinned replies', 'replies by the poster'
 POSTER, REPLIER = 'Poster', 'Replier'                   # of whom no name is known
 ENTITY = re.compile(r'&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|\w{1,32});')
 QUOTED = re.compile(r'^ {0,3}>(?!!).*(?:\n\s*\n)?', re.M)               # >! hides what is said until one looks
+PICTURE = re.compile(r' ?!\[(?:gif|img)\]\([^()\n]*\)|^[ \t]*https?://(?:preview|i)\.redd\.it/\S+[ \t]*$', re.M)
 REMOVED = {'[deleted]', '[removed]', '[deleted by user]', '[ removed by reddit ]'}
 WINDOW = 1 << 31
 BAD = object()
@@ -105,7 +107,7 @@ def _row(record):
     if title is None or body is None:
         return DELETED, None
     if not title.strip() or not body.strip():
-        return EMPTY, None
+        return EMPTY if body.strip() else _why_empty(record['body']), None
     if replier == 'AutoModerator':
         return BOT, None
     if replier == poster:
@@ -194,7 +196,7 @@ def _comment(line, posts, counted):
     if reply.speaker == posts[unit].speaker:
         return OWN, None
     if not body.strip():
-        return EMPTY, None
+        return _why_empty(record['body']), None
     return None, Thread([posts[unit], reply], posts[unit].text.partition('\n')[0], group=False, unit=unit, score=_score(record.get('score')))
 
 
@@ -234,11 +236,13 @@ def _unpacked(file):
 # ---- both
 
 def _text(text):
-    """Text without HTML entities; None when it was deleted."""
+    """Text without HTML entities and pictures; None when it was deleted."""
     if text.strip().lower() in REMOVED:
         return None
     for _ in range(2 if '&' in text else 0):
         text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    if '![' in text or '.redd.it/' in text:
+        text = PICTURE.sub('', text).strip()
     return text.replace('\n\u200b\n\n', '\n').replace('\u200b', '')
 
 
@@ -246,6 +250,11 @@ def _reply(text):
     """Text of a reply, without what it quotes; None when it was deleted."""
     text = _text(text)
     return QUOTED.sub('', text).strip() if text and '>' in text else text
+
+
+def _why_empty(body):
+    """The reason why a reply without words is dropped."""
+    return MEDIA if PICTURE.search(body) else EMPTY
 
 
 def _author(name, unknown):
