@@ -306,8 +306,6 @@ class DialoGPTStyle(MarkedStyle):
         return _unescape(body)
 
     def render(self, conversation):
-        if any(turn.speaker != self.speakers[i % 2] for i, turn in enumerate(conversation.turns)):
-            raise UserError(f'the style "{self.name}" has the speakers A and B in turn, A first: it cannot hold {", ".join(t.speaker for t in conversation.turns[:3])}.')
         line = ''.join(piece for turn in conversation.turns for piece in self.pieces(turn))
         return ('\\' if line[:1] in (' ', '\\', '\n', '\ufeff') else '') + line + '\n'
 
@@ -484,8 +482,8 @@ def seated(conversation, style, you=None):
     """A conversation with its people in the two seats that the style knows: `you` in the second, everyone else in the first.
 
     Without `you`, whoever speaks first takes the first seat. Turns in a row of one seat become one, as DialoGPT's turns alternate.
-    In a style `by_order` a conversation must not open with `you`: corpus.Builder takes such turns off, and counts them.
-    Raises UserError where there are more than two people and `you` is not said. Other styles take any names: nothing changes.
+    Raises UserError where there are more than two people and `you` is not said, and where `you` opens a conversation of a style `by_order`
+    (corpus.Builder takes such turns off, and counts them). Other styles take any names: nothing changes.
     """
     if style.speakers is None:
         return conversation
@@ -493,6 +491,8 @@ def seated(conversation, style, you=None):
     if you is None and len(names) > 2:
         raise UserError(f'the style "{style.name}" has two speakers, but {", ".join(names[:4])} talk with each other: say with --you NAME whose '
                         'turns are the second speaker\'s.')
+    if style.by_order and names[:1] == [you]:
+        raise UserError(f'the style "{style.name}" tells two speakers apart by order alone, so {you} cannot open a conversation: leave those turns away.')
     turns = []
     for turn in conversation.turns:
         seat = style.speakers[turn.speaker == you if you is not None else names.index(turn.speaker)]
