@@ -230,6 +230,8 @@ def main():
     for path in filter(None, (args.json, args.html)):
         if os.path.isdir(path):
             raise UsageError(f'{path} is a folder: name the file to write.')
+        if files.is_one_of(path, [read for named in filter(None, (args.data, args.train)) for read in files.expand(named)]):
+            raise UsageError(f'{path} is one of the files to read and would be overwritten: choose another name.')
     result = {'data': {'path': args.data, 'benchmark': asked.benchmark}, 'train': args.train,
               'settings': {name: getattr(args, name) for name in ('replies', 'length', 'temperature', 'top_k', 'top_p', 'seed', 'precision')},
               'models': [asked.of(*model) for model in found]}

@@ -152,6 +152,11 @@ def is_in(path, folder):
     return os.path.samefile(os.path.dirname(path) or '.', folder)
 
 
+def is_one_of(path, others):
+    """Whether `path` is one of these files, by whatever names."""
+    return os.path.exists(path) and any(os.path.samefile(path, other) for other in others)
+
+
 def sha256(*paths):
     """Of the files' bytes, one after the other, as hexadecimal digits."""
     digest = hashlib.sha256()

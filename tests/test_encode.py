@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from conftest import CHATS, ROOT, fails_clearly, run_script
 
+import encode as script
 from src import dataset, encoder
+from src.console import UsageError
 
 DEMO = ('--models_dir', 'models', '--model_name', 'demo')
 
@@ -188,6 +190,30 @@ def test_the_output_is_a_folder(tmp_path):
     os.mkdir(tmp_path / 'out')
     result = encode(CHATS, tmp_path / 'out', *DEMO)
     assert fails_clearly(result, 1, f'{tmp_path / "out"}', 'folder') and '.part' not in result.stderr and nothing_but(tmp_path)
+
+
+def test_nobodys_text_is_overwritten(tmp_path, monkeypatch):
+    """By `encode.py *.txt`, of which a shell makes two names, or by a name that is another file's: told before anything is read."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / 'a.txt', b'Hello.')
+    write(tmp_path / 'b.txt', b'Held out.')
+    os.symlink('a.txt', 'link')
+    np.savez(tmp_path / 'in.npz', np.array([1, 2, 3]))
+    with zipfile.ZipFile('facebook.zip', 'w') as archive:
+        archive.writestr('message_1.json', '{}')
+    before = {name: (tmp_path / name).read_bytes() for name in os.listdir()}
+    for inputs, out, words in (('a.txt', 'b.txt', 'b.txt is there and is no npz: name another file to write, such as b.npz'), ('a.txt', './a.txt', 'a.txt is one of the files to read'),
+                               ('*.txt', 'a.txt', 'one of the files to read'), ('a.txt', 'link', 'one of the files to read'), ('in.npz', 'in.npz', 'one of the files to read'),
+                               ('.', 'in.npz', 'one of the files to read'), ('a.txt', 'facebook.zip', 'facebook.zip is there and is no npz')):
+        monkeypatch.setattr(sys, 'argv', ['encode.py', inputs, out])
+        with pytest.raises(UsageError, match=words):
+            script.main()
+    assert {name: (tmp_path / name).read_bytes() for name in os.listdir()} == before
+    script.check_output('in.npz', ['a.txt'])            # an npz is replaced, by whatever name, and so is what is named like one, or holds nothing
+    os.rename('in.npz', 'tokens')
+    write(tmp_path / 'empty', b'')
+    for name in ('tokens', 'empty', 'new'):
+        script.check_output(name, ['a.txt'])
 
 
 @pytest.mark.parametrize('out', ['file/out.npz', 'file/deep/out.npz'])

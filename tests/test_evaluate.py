@@ -95,7 +95,8 @@ def test_what_cannot_be(runs, monkeypatch, tmp_path):
             (UserError, 'gone.txt: there is no such file', ['--replies', 1, '--train', tmp_path / 'gone.txt']),
             (UsageError, '--stride 0 is out of range: this model sees 64 tokens', ['--stride', 0]), (UsageError, '--stride 65', ['--stride', 65]),
             (UsageError, 'a, a: one of them comes twice', ['--run_name', 'a,a']), (UserError, 'there is no run c', ['--run_name', 'a,c']),
-            (UsageError, 'is a folder: name the file to write', ['--json', tmp_path]), (UsageError, '--length 50 leaves no room', ['--replies', 2, '--length', 50])):
+            (UsageError, 'is a folder: name the file to write', ['--json', tmp_path]), (UsageError, 'chats.txt is one of the files to read', ['--json', tmp_path / 'chats.txt']),
+            (UsageError, 'one.txt is one of the files to read', ['--replies', 1, '--train', tmp_path, '--html', tmp_path / 'one.txt']), (UsageError, '--length 50 leaves no room', ['--replies', 2, '--length', 50])):
         with pytest.raises(error, match=words):
             run(runs, monkeypatch, '--run_name', 'a', '--data', tmp_path / 'chats.txt', *flags)
     assert fails_clearly(run_script('evaluate.py', '--data', VALIDATION, '--train', 'x'), 2, '--train x', '--replies')
