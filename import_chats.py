@@ -9,7 +9,6 @@
 Files, folders and zips are read in place and recognised by what is in them. Everything stays on this machine.
 """
 import argparse
-import codecs
 import contextlib
 import glob
 import json
@@ -23,10 +22,9 @@ from tqdm import tqdm
 
 from src import console, corpus, dialogue, files, memory, readers
 from src.console import UsageError, UserError
-from src.source import Export
+from src.source import DAMAGE, Export, check_encoding
 
-WARNING = ('The people in these chats did not ask to be imitated: a model of their messages can repeat them, word for word. Ask them, '
-           'keep the model to yourself, or use --only, --exclude, --redact and --pseudonyms.')
+WARNING = 'The people in these chats did not ask to be imitated: a model of their messages can repeat them, word for word. Ask them, {}.'
 COLUMNS = 100                                           # of the terminal that the report is written for
 MOST = 12                                               # threads, people, files that it names
 
@@ -73,7 +71,8 @@ def parse_arguments():
     add('--report', metavar='FILE', help='also write what was read, kept and dropped as JSON')
     args = parser.parse_intermixed_args()
     if not args.exports and not args.dataset and args.from_memory is None:
-        parser.error('name what to read: files, folders or archives, --dataset or --from_memory')
+        parser.error('name what to read: files, folders or archives, --dataset or --from_memory'
+                     + (f' (--pseudonyms took {args.pseudonyms} for its key: put it behind what to read)' if args.pseudonyms else ''))
     return args
 
 
@@ -114,13 +113,14 @@ def end_of(text):
     return corpus.milliseconds(text) + (0 if re.search('[T ].', text) else 24 * corpus.HOUR)
 
 
-def check_encoding(name):
-    """Raise UsageError for an encoding of text that Python does not have."""
-    try:
-        ''.encode(name)
-        codecs.getincrementaldecoder(name)
-    except (LookupError, ValueError):
-        raise UsageError(f'there is no encoding {corpus.shown(name)!r}; utf-8, utf-16, cp1252, latin-1, cp1251, shift_jis and gb18030 are some.') from None
+def export_format(path):
+    """What is surely an export in a file: the name of its format, 'archive', or None: nothing, or a text as it is written here."""
+    with contextlib.suppress(*DAMAGE):
+        export = Export(path)
+        if not export.is_file:
+            return 'archive'
+        score, _, name = readers.closest(*export.sources.values())[0]
+        return name if score >= readers.READABLE and name != 'plain' else None
 
 
 class Importer:
@@ -208,7 +208,7 @@ class Importer:
         return f'{path} is in no format that is known here ({why}){more}; --format NAME tries it all the same, --help lists the names.'
 
     def check_outputs(self, inputs):
-        """Raise UsageError where one of the files to write is not a file, is another one too, or is or lies in what is read."""
+        """Raise UsageError where one of the files to write is not a file, is another one too, is an export, or is or lies in what is read."""
         outputs = {'--out': self.args.out, '--pseudonyms': self.key_file, '--report': self.args.report}
         outputs |= {f'--out ({split})': self.path(split) for split in ('validation', 'test')}
         inputs, taken = {path: os.path.realpath(path) for path in inputs}, {}
@@ -227,6 +227,8 @@ class Importer:
                 if os.path.isdir(named) and real.startswith(os.path.join(read, '')):
                     raise UsageError(f'{path} lies in {named}, which is read: the next import would take it for a chat; '
                                      f'choose another place with {flag.split()[0]}.')
+            if os.path.exists(path) and (format := export_format(path)):
+                raise UsageError(f'{path} is there and is an export ({format}), which would be overwritten: choose another name with {flag.split()[0]}.')
 
     def progress(self, n):
         if self.bar is not None:
@@ -416,7 +418,9 @@ class Importer:
         for split in ('validation', 'test'):
             if self.path(split) not in report['written'] and os.path.isfile(self.path(split)):
                 tell(f'Note: {self.path(split)} is of an earlier import, not of this one.')
-        tell(WARNING)
+        *others, last = [f'--{flag}' for flag in ('only', 'exclude', 'redact', 'pseudonyms') if getattr(self.args, flag) in ([], False, None)] or ['']
+        ways = f'{", ".join(others)} and {last}' if others else last
+        tell(WARNING.format(f'keep the model to yourself, or use {ways}' if ways else 'or keep the model to yourself'))
         print('Next')
         for command in self.next_commands():
             print(f'  {command}')

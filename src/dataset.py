@@ -37,7 +37,7 @@ from . import dialogue, files, readers, shards
 from .batches import REPLIES, Learnt, Sampler, Turns, TurnSampler, learnt, whole_conversations
 from .console import UsageError, UserError
 from .encoder import END_OF_TEXT
-from .source import DAMAGE, Export
+from .source import DAMAGE, Export, check_encoding
 
 BLOCK = 1 << 17                                         # characters that are encoded at a time
 LONGEST_BLOCK = 1 << 24                                 # a text without any white space is cut here all the same
@@ -91,15 +91,6 @@ def _export_format(path):
         for source in Export(path).sources.values():
             score, _, format = readers.closest(source)[0]
             return format if score >= SURE and format != 'plain' else None
-
-
-def check_encoding(encoding):
-    """Raise UsageError for what is no encoding of text."""
-    try:
-        b'x'.decode(encoding, 'replace')                # refuses rot13, hex, zip, ..., which are codecs too
-        codecs.getincrementaldecoder(encoding)()
-    except (LookupError, UnicodeError):
-        raise UsageError(f'there is no encoding {encoding!r}; utf-8, utf-16, cp1252 and latin-1 are common ones.') from None
 
 
 class Corpus:

@@ -26,7 +26,7 @@ import ijson
 import numpy as np
 
 from . import files
-from .console import UserError, describe
+from .console import UsageError, UserError, describe
 
 try:
     from lzma import LZMAError
@@ -409,6 +409,15 @@ def _unsafe(inner):
 
 def _hidden(inner):
     return any(part.startswith('.') or part == '__MACOSX' for part in inner.split('/') if part not in ('', '.'))
+
+
+def check_encoding(encoding):
+    """Raise UsageError for what is no encoding of text."""
+    try:
+        b'x'.decode(encoding, 'replace')                # refuses rot13, hex, zip, ..., which are codecs too
+        codecs.getincrementaldecoder(encoding)()
+    except (LookupError, ValueError):
+        raise UsageError(f'there is no encoding {encoding!r}; utf-8, utf-16, cp1252, latin-1, cp1251, shift_jis and gb18030 are some.') from None
 
 
 def in_short(error):

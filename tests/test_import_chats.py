@@ -15,7 +15,9 @@ import zipfile
 import pytest
 from conftest import ROOT, fails_clearly, run_script
 
-from src import dialogue
+import import_chats
+from src import dialogue, readers
+from src.console import UsageError
 
 SCRIPT = os.path.join(ROOT, 'import_chats.py')
 EXPORTS, DEMO = os.path.join(ROOT, 'tests', 'exports'), os.path.join(ROOT, 'demo', 'exports')
@@ -298,6 +300,7 @@ def test_redact_and_pseudonyms(here):
     assert report['redacted'] == {'email': 2, 'address': 1, 'phone': 1} and set(key) == {'Theo', 'Lang', 'Marlene', 'Mara'}
     for real in ('Theo', 'Lang', 'Mara', '7654321'):
         assert real not in printed and real not in here.read('report.json')
+    assert 'or use --only and --exclude.' in ' '.join(printed.split())   # what is done is not advised
     assert f'--learn_from "{theo} {lang}"' in printed or '--learn_from "Someone 1"' in printed
 
 
@@ -444,6 +447,7 @@ def test_nothing_in_it(here):
         fails_clearly(here.run('photos'), 1, 'there are no chats in photos: 1 file of other kinds, such as photos/1.jpg')
         fails_clearly(here.run('inbox'), 1, 'nothing is left to write: 0 messages found')
         fails_clearly(here.run(), 2, 'name what to read')
+        fails_clearly(here.run('--pseudonyms', 'inbox', '--out', 'c.txt'), 2, 'name what to read', '--pseudonyms took inbox for its key')
 
 
 @pytest.mark.parametrize('options, status, words', [
@@ -462,6 +466,22 @@ def test_what_is_asked_wrongly_is_told_in_a_sentence(here, options, status, word
     here.put('chat.txt', CHAT)
     with here.untouched():
         fails_clearly(here.run('chat.txt', *options), status, *words)
+
+
+def test_an_export_is_not_overwritten(here, monkeypatch):
+    """Not only what is read, but also what lies beside it; a corpus, whatever its style, and a report are replaced."""
+    shutil.copytree(DEMO, here.path / 'exports')
+    here.put('empty.txt', '')
+    here.good('exports/result.json', '--pseudonyms')
+    for name, style in dialogue.STYLES.items():
+        here.put(f'{name}.txt', ''.join(style.render(dialogue.seated(thread, style, 'Theo')) for thread in readers.read(os.path.join(DEMO, 'result.json'))))
+    for name in ('empty.txt', 'corpus.names.json', 'report.json', *(f'{style}.txt' for style in dialogue.STYLES)):
+        assert import_chats.export_format(str(here.path / name)) is None
+    monkeypatch.chdir(here.path)
+    for flag, name, format in (('--out', 'WhatsApp Chat with Priya.txt', 'whatsapp'), ('--out', 'facebook-theo.zip', 'archive'), ('--report', 'facebook-theo.zip', 'archive')):
+        monkeypatch.setattr(sys, 'argv', ['import_chats.py', 'exports/result.json', flag, f'exports/{name}'])
+        with pytest.raises(UsageError, match=rf'exports/{name} is there and is an export \({format}\), which would be overwritten: choose another name with {flag}'):
+            import_chats.Importer(import_chats.parse_arguments()).plan()
 
 
 def test_out_inside_the_input(here):
