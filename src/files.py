@@ -6,6 +6,7 @@ import contextlib
 import glob
 import hashlib
 import os
+import re
 import tempfile
 
 from .console import UserError
@@ -108,10 +109,14 @@ def expand(path):
 
 
 def model_folder(name, models_dir='models'):
-    """The folder of a model: models_dir/name, or `name` itself when that is a folder (a run, or a path).
+    """The folder of a model: models_dir/name, or `name` itself when that is a folder (a run, or a path), as one that begins with ./ or ../ always is.
 
     117M and 345M are the old names of 124M and 355M. Raises UserError naming the models that are there.
     """
+    if re.match(r'\.\.?([/\\]|$)', name):
+        if os.path.isdir(name):
+            return name
+        raise UserError(f'{name}: there is no such folder; check the path (you are in {os.getcwd()}).')
     for candidate in (name, OLD_NAMES.get(name, name)):
         folder = os.path.join(models_dir, candidate)
         if os.path.isdir(folder):
@@ -119,7 +124,7 @@ def model_folder(name, models_dir='models'):
     if os.path.isdir(name):
         return name
     raise UserError(f'there is no model {name} in {models_dir}/ (there: {_folders(models_dir)}); '
-                    'python download_model.py 124M fetches one.')
+                    f'python download_model.py 124M fetches one{_elsewhere(models_dir, "--models_dir")}.')
 
 
 def find_model(model_name, models_dir='models', run_name=None, checkpoint_dir='checkpoint'):
@@ -131,7 +136,8 @@ def find_model(model_name, models_dir='models', run_name=None, checkpoint_dir='c
         folder = os.path.join(checkpoint_dir, str(run_name))
         if os.path.isdir(folder):
             return folder
-        raise UserError(f'there is no run {run_name} in {checkpoint_dir}/ (there: {_folders(checkpoint_dir)}); train.py makes one.')
+        raise UserError(f'there is no run {run_name} in {checkpoint_dir}/ (there: {_folders(checkpoint_dir)}); '
+                        f'train.py makes one{_elsewhere(checkpoint_dir, "--checkpoint_dir")}.')
     if os.path.isfile(f'{model_name}.index'):
         return model_name
     return model_folder(str(model_name), models_dir)
@@ -145,6 +151,11 @@ def folder_of(place):
 def _folders(path):
     """The names of the folders in a folder, for a message."""
     return ', '.join(sorted(entry.name for entry in os.scandir(path) if entry.is_dir()) if os.path.isdir(path) else []) or 'none'
+
+
+def _elsewhere(path, flag):
+    """Where else a folder that is not there may be, for a message."""
+    return '' if os.path.isdir(path) else f', and {flag} names a folder elsewhere (you are in {os.getcwd()})'
 
 
 def is_in(path, folder):

@@ -17,11 +17,11 @@ class Estimate(NamedTuple):
     high: float | None = None
 
 
-def estimate(n, statistic, seed=0, *, resamples=RESAMPLES, centred=False):
+def estimate(n, statistic, seed=0, *, resamples=RESAMPLES, centred=False, limits=(0, 1)):
     """The Estimate of statistic(indices of n texts), or None where it is not defined (NaN) for all of them.
 
     centred: for shares of different words. A text that is drawn twice adds none, which pulls them down: then the spread of what is found counts, around
-    the number itself, and not where it lies. The same seed draws the same texts, whatever the statistic.
+    the number itself, and not where it lies, within the limits of what it can be. The same seed draws the same texts, whatever the statistic.
     """
     value = float(statistic(np.arange(n)))
     if np.isnan(value):
@@ -32,7 +32,9 @@ def estimate(n, statistic, seed=0, *, resamples=RESAMPLES, centred=False):
     if n < 2 or not len(found):
         return Estimate(value)
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(found, [tail, 1 - tail]) + (value - found.mean() if centred else 0)
+    low, high = np.quantile(found, [tail, 1 - tail])
+    if centred:
+        low, high = np.clip([low + value - found.mean(), high + value - found.mean()], *limits)
     return Estimate(value, float(low), float(high))
 
 

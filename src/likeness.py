@@ -79,8 +79,8 @@ def measures(human, model, seed=0):
     """{name: {'human', 'model': Estimate or None, 'differs': whether the difference is more than chance}} of two lists of texts, place by place."""
     ours, theirs, n, found = statistics(model), statistics(human), len(human), {}
     for name in ours:
-        difference, *both = (intervals.estimate(n, statistic, seed, centred=name.startswith('distinct'))
-                             for statistic in (lambda drawn: ours[name](drawn) - theirs[name](drawn), theirs[name], ours[name]))
+        difference, *both = (intervals.estimate(n, statistic, seed, centred=name.startswith('distinct'), limits=limits)
+                             for statistic, limits in ((lambda drawn: ours[name](drawn) - theirs[name](drawn), (-1, 1)), (theirs[name], (0, 1)), (ours[name], (0, 1))))
         found[name] = {'human': both[0], 'model': both[1],
                        'differs': difference is not None and difference.low is not None and (difference.low > 0 or difference.high < 0)}
     return found
@@ -166,8 +166,8 @@ def scores(human, model, seed=0):
     meteor = [meteor_score.single_meteor_score(reference, hypothesis, wordnet=NoSynonyms) for reference, hypothesis in zip(theirs, ours)]
 
     def corpus_nist(drawn):
-        n = min(5, max(len(ours[i]) for i in drawn))                            # of longer runs nltk divides by their number, 0
-        return nist_score.corpus_nist([[theirs[i]] for i in drawn], [ours[i] for i in drawn], n) if n else np.nan
+        n = min(5, max(len(ours[i]) for i in drawn))                            # of longer runs nltk divides by their number, 0, as it does by the words of a person's
+        return nist_score.corpus_nist([[theirs[i]] for i in drawn], [ours[i] for i in drawn], n) if n and any(theirs[i] for i in drawn) else np.nan
 
     return {'bleu': intervals.estimate(len(sums), corpus_bleu, seed), 'meteor': intervals.estimate(len(sums), intervals.ratio(meteor, np.ones(len(meteor))), seed),
             'nist': intervals.estimate(len(sums), corpus_nist, seed, resamples=100)}

@@ -63,7 +63,9 @@ class Draw:
     """Random numbers of a row: NumPy's generator seeded with seed (a whole number, or a list of them; None: random) and row."""
 
     def __init__(self, seed, row=0):
-        self._random = np.random.default_rng([*(abs(int(s)) for s in np.ravel(fresh_seed() if seed is None else seed)), row])
+        seeds = [int(s) for s in np.ravel(fresh_seed() if seed is None else seed)]
+        negative = tuple(i for i, s in enumerate(seeds) if s < 0)       # NumPy takes none: what it is seeded with beside their absolute values
+        self._random = np.random.default_rng(np.random.SeedSequence([*map(abs, seeds), row], spawn_key=negative))
 
     def __call__(self, steps):
         """[steps, 2] uint32: a key for each token."""

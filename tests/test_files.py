@@ -199,10 +199,21 @@ def test_model_folder(tmp_path, monkeypatch):
     assert folder('checkpoint/run1') == 'checkpoint/run1' and folder('run2') == 'run2'
     assert folder(str(tmp_path / 'run2')) == str(tmp_path / 'run2').replace(os.sep, '/')
     assert folder('run1', 'checkpoint') == 'checkpoint/run1'
+    os.makedirs('models/mine')
+    os.makedirs('mine')
+    assert folder('mine') == 'models/mine' and folder('./mine') == './mine' and folder('../' + tmp_path.name + '/mine').startswith('../')
+    os.rmdir('mine')
+    with pytest.raises(UserError, match=rf'^./mine: there is no such folder; check the path \(you are in {tmp_path}\)'):
+        files.model_folder('./mine')                    # and not models/mine
+    os.rmdir('models/mine')
     with open('models/README', 'w', encoding='utf-8') as file:
         file.write('no model')
     for name in ('774M', 'README'):
         with pytest.raises(UserError, match=rf'no model {name} in models/ \(there: 124M, 345M, 355M\); python download_model.py 124M'):
             files.model_folder(name)
-    with pytest.raises(UserError, match=r'no model 124M in nowhere/ \(there: none\)'):
+    with pytest.raises(UserError, match=rf'no model 124M in nowhere/ \(there: none\).*, and --models_dir names a folder elsewhere \(you are in {tmp_path}\)'):
         files.model_folder('124M', 'nowhere')
+    with pytest.raises(UserError, match=rf'no run demo in nowhere/ \(there: none\); train.py makes one, and --checkpoint_dir names .* \(you are in {tmp_path}\)'):
+        files.find_model('124M', run_name='demo', checkpoint_dir='nowhere')
+    with pytest.raises(UserError, match=r'there is no run demo in checkpoint/ \(there: run1\); train.py makes one\.$'):
+        files.find_model('124M', run_name='demo')

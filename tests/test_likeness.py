@@ -26,6 +26,13 @@ def test_intervals():
     assert intervals.estimate(1, intervals.ratio([1], [2])) == (0.5, None, None)
     words = [[str(i), str(i + 1)] for i in range(100)]                  # drawn again, 100 texts have about 63 different ones: no reason to think less
     assert intervals.estimate(100, likeness.distinct(words, 2)).low < 1 and intervals.estimate(100, likeness.distinct(words, 2), centred=True).low > 0.85
+    assert intervals.estimate(100, likeness.distinct(words, 2), centred=True).high <= 1             # there are no more than all
+
+
+def test_fewer_different_words_are_a_difference_whichever_side_has_them():
+    some, few = [f'{i} {i + 1}' for i in range(60)], ['so so'] * 60
+    for human, model in ((some, few), (few, some)):
+        assert likeness.measures(human, model)['distinct_1']['differs'] is True
 
 
 def test_distinct_and_repetition():
@@ -85,6 +92,8 @@ def test_scores_are_those_of_the_packages():
     assert cats == pytest.approx(1 - 0.5 / 8)
     short = likeness.scores(['yes', 'no way'], ['yes', ''])             # no text has 5 words, one has none
     assert short['nist'].value > 0 and short['bleu'].value >= 0
+    empty = likeness.scores(['', 'a b', 'c d e'], ['a', 'b', 'x'])      # a person's text has none: drawn three times, there is nothing to compare with
+    assert empty['nist'].value > 0 and likeness.scores(['', ''], ['a', 'b'])['nist'] is None
 
 
 def test_without_the_packages_there_is_the_rest(monkeypatch):

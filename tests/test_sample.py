@@ -66,6 +66,9 @@ def test_draws_along_a_row_are_even():
     assert (np.array([draw(32) for draw in draws]) != keys).all()        # the next ones are others
     few = Draw(7, 3)
     assert np.concatenate([few(n) for n in (1, 3, 4, 24)]).tolist() == keys[3].tolist()
+    assert keys[3, :5].tolist() == np.random.default_rng([7, 3]).integers(1 << 32, size=[5, 2]).tolist()
+    seeds = 7, -7, [7, 1], [-7, 1], [7, -1], [-7, -1]
+    assert len({Draw(seed)(4).tobytes() for seed in seeds}) == len(seeds)
 
 
 # ---- sample_sequence

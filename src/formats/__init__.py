@@ -79,7 +79,7 @@ def _staged(out):
     """A new folder beside `out`, whose files move there when the block ends well: in one rename, where there is nothing yet."""
     parent, name = os.path.split(os.path.abspath(out))
     os.makedirs(parent, exist_ok=True)
-    for left in glob.glob(os.path.join(glob.escape(parent), f'.{glob.escape(name)}.*.part')):           # by one that was killed
+    for left in glob.glob(os.path.join(glob.escape(parent), f'.{glob.escape(name)}.{"[a-z0-9_]" * 8}.part', '')):      # tempfile's, by one that was killed
         shutil.rmtree(left)
     if os.path.exists(out) and not os.path.isdir(out):
         raise UserError(f'{out} is a file: name a folder.')
