@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import keyword
 import os
+import re
 import sys
 import tempfile
 import types
@@ -133,7 +134,7 @@ def read_line(prompt):
 
 
 def run_fire(function, texts):
-    """run, for a script whose flags are a function's arguments (python-fire). Unknown flags are told before anything runs.
+    """run, for a script whose flags are a function's arguments (python-fire). Unknown flags, and words behind a flag's value, are told before anything runs.
 
     texts: the arguments that are taken as typed; fire would make a number of "0042" and drop what follows a #.
     """
@@ -148,6 +149,10 @@ def run_fire(function, texts):
             sys.exit(fail(f'error: there is no flag --{name}{f", did you mean --{near[0]}?" if near else ";"} --help shows those there are.', 2))
         if word.startswith('--') and '=' not in word and name in texts and [*sys.argv, '--'][i + 1].startswith('--'):           # fire would take True
             sys.exit(fail(f'error: --{name.rstrip("_")} needs a value: --{name.rstrip("_")} "...".', 2))
+        asked = [bool(re.match('--?[a-zA-Z]', each)) for each in sys.argv[1:i]]
+        if any(asked) and not word.startswith('-') and not (asked[-1] and '=' not in sys.argv[i - 1]):        # fire would make it the value of another argument
+            sys.exit(fail(f'error: {word} belongs to no flag: a value of several words needs quotes around it; --help shows the flags there are.', 2))
+    fire.decorators.FIRE_METADATA = '_metadata'         # help shows every attribute of the function, but for those with an underscore
     run(lambda: fire.Fire(fire.decorators.SetParseFns(**dict.fromkeys(texts, str))(function)))
 
 

@@ -288,17 +288,22 @@ def discard(file):
 
 def check_room(missing, folder, flag=''):
     """[(File, Remote)] -> bytes still to come. Raises UserError, naming `flag`, when the disk of `folder` has not the room."""
+    needed = sum((remote.size or 0) - resumable(file, remote) for file, remote in missing)
+    check_free(needed, folder, flag)
+    return needed
+
+
+def check_free(needed, folder, flag=''):
+    """Raises UserError, naming `flag`, when the disk of `folder`, which may not be there yet, has not so many bytes left."""
     choose = f' with {flag}' if flag else ''
     there = os.path.abspath(folder)
     while not os.path.exists(there) and there != os.path.dirname(there):
         there = os.path.dirname(there)
     if not os.path.isdir(there):
         raise UserError(f'{there} is not a folder; choose another{choose}.')
-    needed = sum((remote.size or 0) - resumable(file, remote) for file, remote in missing)
     free = shutil.disk_usage(there).free
     if needed > free:
         raise UserError(f'{folder}: {amount(needed)} are needed, {amount(free)} are free; free some space, or choose another disk{choose}.')
-    return needed
 
 
 def amount(size):

@@ -1,5 +1,6 @@
 """A model's sizes, which are hparams.json, and the names and shapes of the weights that they make."""
 import json
+import math
 import os
 from dataclasses import dataclass, fields
 
@@ -86,6 +87,11 @@ def shapes(hparams):
             found[f'{h}/{name}/g'] = [n]
             found[f'{h}/{name}/b'] = [n]
     return found | {'ln_f/g': [n], 'ln_f/b': [n]} | ({} if hparams.tie_word_embeddings else {'lm_head': [hparams.n_vocab, n]})
+
+
+def n_params(hparams):
+    """The number of weights."""
+    return sum(math.prod(shape) for shape in shapes(hparams).values())
 
 
 def nested(flat):

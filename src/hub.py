@@ -26,7 +26,8 @@ import tensorflow as tf
 from . import checkpoint, files, folders, model, tensors
 from .console import UsageError, UserError
 from .encoder import END_OF_TEXT, Encoder, bytes_to_unicode, read_merges, write_merges
-from .fetch import amount, reason
+from .fetch import check_free, reason
+from .hparams import n_params
 
 WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5')     # the first there is
 OTHERS = ('config.json', 'tokenizer.json', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json', 'special_tokens_map.json')
@@ -262,6 +263,9 @@ def from_tokenizer(found):
         for what, there in (('normalizes texts', found.get('normalizer')), ('puts a blank in front of a text', cutter.get('add_prefix_space'))):
             if there:
                 print(f'(its tokenizer {what}; here, texts are taken as they are)')
+        words = [token['content'] for token in found.get('added_tokens') or [] if not token.get('special', True) and token['content'] != END_OF_TEXT]
+        if words:
+            print(f'(its tokenizer has tokens of their own for {", ".join(words[:5])}{" ..." * (len(words) > 5)}; here, texts are cut as if it had not)')
         merges = [tuple(merge.split(' ') if isinstance(merge, str) else merge) for merge in found['model']['merges']]
         return found['model']['vocab'] | {token['content']: token['id'] for token in found.get('added_tokens') or []}, merges
     except (KeyError, TypeError, AttributeError):
@@ -375,7 +379,7 @@ def convert(folder, target, name):
     with telling(path):
         hparams, weights = weights_of(tensors.read(path), hparams, scales)
         hparams, weights = grown(hparams, weights, 1 + max(tokens.values()), next((tokens[token] for token in said(folder, 'unk_token') if token in tokens), None))
-        check_room(hparams, target)
+        check_free(4 * n_params(hparams), os.path.dirname(target), '--models_dir')
         checkpoint.save(target, hparams, model.nested({name: tf.constant(array) for name, array in weights}))
     with files.whole(os.path.join(target, 'encoder.json'), 'w', encoding='utf-8') as file:
         json.dump(tokens, file)
@@ -383,10 +387,3 @@ def convert(folder, target, name):
     if 'dialogpt' in name.lower() or 'conversational' in str(config.get('task_specific_params')):         # as DialoGPT's config.json and its children's has
         folders.write_dialogue(target, {'style': 'dialogpt', 'speakers': []})
     return {'model_type': config['model_type'], 'query_scales': scales}
-
-
-def check_room(hparams, folder):
-    """Raises UserError where the disk has no room for the weights."""
-    needed, free = 4 * sum(math.prod(shape) for shape in model.shapes(hparams).values()), shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(f'{os.path.dirname(folder)}: {amount(needed)} are needed, {amount(free)} are free; free some space, or choose another disk with --models_dir.')

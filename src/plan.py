@@ -1,17 +1,12 @@
 """What a training step will take, memory and time, before any is spent; and what makes it fit."""
-import math
 import os
 from dataclasses import dataclass, replace
 
 from . import fused, model
+from .hparams import n_params
 from .trainer import OPTIMIZERS, PRECISIONS
 
 CGROUP = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')       # where a container's limit stands
-
-
-def n_params(hparams):
-    """The number of weights."""
-    return sum(math.prod(shape) for shape in model.shapes(hparams).values())
 
 
 @dataclass(frozen=True)

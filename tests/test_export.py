@@ -422,7 +422,15 @@ def test_whole_or_not_at_all(here, tmp_path, monkeypatch):
             formats.write(format, str(out), source._replace(get=full))
         assert os.listdir(tmp_path) == []
     out.mkdir()
+    (tmp_path / '.out.q8.abcd_123.part').mkdir()                        # of an export to out.q8 that runs
+    (tmp_path / '.out.npz.abcd_123.part').write_text('')                # of an encode.py
+    (tmp_path / '.out.abcd_123.part').mkdir()                           # of one to out that was killed
     formats.write('hf', str(out), source)                               # an empty folder is as good as none
+    assert sorted(os.listdir(tmp_path)) == ['.out.npz.abcd_123.part', '.out.q8.abcd_123.part', 'out']
+    (tmp_path / '.out.q8.abcd_123.part').rmdir()
+    (tmp_path / '.out.npz.abcd_123.part').rename(tmp_path / '.out.abcd_123.part')
+    formats.write('hf', str(out), source)                               # a file is none of its
+    (tmp_path / '.out.abcd_123.part').unlink()
     (out / 'notes').write_text('mine')
     (out / 'config.json').write_text('old')
     formats.write('hf', str(out), source)

@@ -608,6 +608,10 @@ def test_no_tokenizer_of_ours(tmp_path, name, words):
 def test_a_tokenizer_that_changes_texts_is_told(tmp_path, capsys):
     vocabulary(tmp_path, json.loads(tokenizer().to_str()) | {'normalizer': {'type': 'NFC'}})
     assert 'normalizes' in capsys.readouterr().out
+    made = json.loads(tokenizer().to_str())
+    made['added_tokens'] += [{'id': 320, 'content': 'zork', 'special': False}, {'id': 321, 'content': '<sep>', 'special': True}]
+    found = vocabulary(tmp_path, made, 322)
+    assert 320 not in found.encode('zork') and '(its tokenizer has tokens of their own for zork; here,' in capsys.readouterr().out
 
 
 # ---- files that mean harm, or are broken

@@ -60,6 +60,8 @@ def test_mistakes(script, tiny):
     assert fails_clearly(run_script(script, *tiny, '--length', 'many'), 2, '--length many')
     assert fails_clearly(run_script(script, *tiny, '--seed', 'abc'), 2, '--seed abc', 'a whole number')
     assert fails_clearly(run_script(script, '--model_name', 'nope'), 1, 'no model nope', 'demo')
+    for flags in (['--model_name', 'nope', 'Theo'], ['--model_name=nope', 'Theo'], ['--seed', '-3', 'Theo']):
+        assert fails_clearly(run_script(script, *flags), 2, 'Theo belongs to no flag: a value of several words needs quotes')
     assert fails_clearly(run_script(script, '--run_name', 'nope', '--checkpoint_dir', '/nowhere'), 1, 'no run nope')
 
 
@@ -68,7 +70,7 @@ def test_help_shows_every_flag(script):
     text = run_script(script, '--help', env={'PAGER': 'cat'})
     for flag in ('model_name', 'models_dir', 'seed', 'nsamples', 'batch_size', 'length', 'temperature', 'top_k', 'top_p', 'run_name'):
         assert f'--{flag}' in text.stdout + text.stderr
-    assert text.returncode == 0
+    assert text.returncode == 0 and 'METADATA' not in text.stdout + text.stderr
 
 
 @pytest.mark.parametrize('flags', ['tiny', 'friends'])
