@@ -114,7 +114,11 @@ def open_talk(args, place, generator, weights):
         raise UsageError(f'--candidates {args.candidates} is out of range: it takes a whole number from 1 to {commands.CANDIDATES}.')
     options = {name: getattr(args, name) for name in (*Settings._fields, 'style', 'length', 'max_turns', 'persona')} | {'banned': banned_words(args.banned)}
 
-    def begin(kept=None, me=args.me, answerer=args.answerer, seed=args.seed):
+    usual = chat.open_session(place, generator, me=args.me, style=args.style)
+    answerers = commands.named(args.answerer, usual, usual.people) if args.answerer else []
+    me = args.me or (next((name for name in usual.people if name not in answerers), 'You') if len(answerers) > 1 else None)
+
+    def begin(kept=None, me=me, answerer=next(iter(answerers), None), seed=args.seed):
         return chat.open_session(place, generator, me=me, answerer=answerer, kept=kept, seed=seed, **options)
 
     session, memory, model = begin(), open_memory(args), os.path.abspath(files.folder_of(place))
@@ -123,8 +127,8 @@ def open_talk(args, place, generator, weights):
     screen = open_screen(args, memory)
     if args.config and not os.path.exists(args.config):
         screen.note(f'{args.config} is not there yet; /save settings writes it')
-    return commands.Talk(session, screen, begin=begin, memory=memory, model=model, weights=weights, candidates=args.candidates, seed=args.seed,
-                         config=args.config or config_path(), usual=chat.open_session(place, generator, me=args.me, answerer=args.answerer, style=args.style))
+    return commands.Talk(session, screen, begin=begin, answerers=answerers, memory=memory, model=model, weights=weights,
+                         candidates=args.candidates, seed=args.seed, config=args.config or config_path(), usual=usual)
 
 
 def open_memory(args):
@@ -149,10 +153,10 @@ def greet(talk, end_command):
     session, screen = talk.session, talk.screen
     if talk.memory and talk.memory.notice:
         screen.note(talk.memory.notice)
-    talk.tell_strangers()
+    talk.meet(session.me, talk.answerers)
     session.prompt()                                    # what cannot be said is told before anything is
     you = '' if session.me == 'You' else f'You are {session.me}, '
-    screen.show(f'{you}{session.answerer} answers ({talk.weights}). {end_command} or Ctrl-D ends the chat.' + ' /help shows more.' * screen.person)
+    screen.show(f'{you}{talk.answering()} ({talk.weights}). {end_command} or Ctrl-D ends the chat.' + ' /help shows more.' * screen.person)
     if session.turns:
         talk.resume()
 

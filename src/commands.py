@@ -38,15 +38,16 @@ class Command(NamedTuple):
 class Talk:
     """A session, the screen it is held on, and what outlives the session.
 
-    begin(kept, me, answerer, seed) -> a new ChatSession of these people, kept in memory.Chat `kept` (None: nowhere). memory: Memory or None.
+    begin(kept, me, answerer, seed) -> a new ChatSession of these people, kept in memory.Chat `kept` (None: nowhere). answerers: a group; default: who
+    answers in the session. memory: Memory or None.
     model: what the memory calls the model; weights: what to say of its weights; config: the file of /save settings; usual: a ChatSession as it is where
     nobody asks for anything, whose settings that file need not have.
     """
 
-    def __init__(self, session, screen, *, begin, memory=None, model='', weights='', candidates=1, seed=None, config=None, usual=None):
+    def __init__(self, session, screen, *, begin, answerers=(), memory=None, model='', weights='', candidates=1, seed=None, config=None, usual=None):
         self.session, self.screen, self.begin, self.memory = session, screen, begin, memory
         self.model, self.weights, self.candidates, self.seed, self.config = model, weights, candidates, seed, config
-        self.answerers = [session.answerer]
+        self.answerers = list(answerers) or [session.answerer]
         self.usual = {'candidates': 1, 'length': usual.length, 'max_turns': usual.max_turns, **usual.settings._asdict()} if usual else {}
         self.over = False
         self._gone = session.first                      # turns of which the user knows that the model no longer sees them
@@ -134,13 +135,9 @@ class Talk:
         session.me, session.answerer, self.answerers = me, answerers[0], answerers
         if session.kept is not None:
             session.kept.meet(me, answerers[0])
-        self.tell_strangers()
-
-    def tell_strangers(self):
-        """Whom the model cannot know."""
-        known = self.session.people
-        for name in [self.session.me, *self.answerers]:
-            if known and name not in known and self.session.style.speakers is None:
+        known = session.people
+        for name in [me, *answerers]:
+            if known and name not in known and session.style.speakers is None:
                 self.screen.note(f'{name} is not in the training data: {", ".join(known[:10])} are')
 
     def there(self):
@@ -177,6 +174,10 @@ class Talk:
         """Whether the user means it; nobody there to ask means it."""
         return not self.screen.person or (self.screen.answer(question + ' [y/N]') or '').strip().lower() in ('y', 'yes')
 
+    def answering(self):
+        """'Mara answers', or 'Mara and Lena answer'."""
+        return f'{and_(self.answerers)} answer{"s" * (len(self.answerers) == 1)}'
+
     # ---- for the line being typed
 
     def status(self):
@@ -186,7 +187,7 @@ class Talk:
             used = len(session.prompt())
         except UserError as error:
             return str(error)
-        return f'{and_(self.answerers)} answer{"s" * (len(self.answerers) == 1)} · {used} of {session.generator.hparams.n_ctx} tokens · {self.weights}'
+        return f'{self.answering()} · {used} of {session.generator.hparams.n_ctx} tokens · {self.weights}'
 
     def complete(self, text):
         """How what is typed may go on: [(how many of its last characters are replaced, by what, what that means)]."""
@@ -402,16 +403,22 @@ def as_(talk, rest):
     session = talk.session
     if not rest:
         raise UserError(f'/as takes a name, several with commas, or all. There are {", ".join(talk.there()[:20])}.')
-    if rest == 'all':
-        names = [name for name in session.people if name != session.me]
-        if not names:
-            raise UserError('the training data names nobody: /as NAME,NAME takes any.')
-    else:
-        names = [rest] if rest in talk.there() else list(dict.fromkeys(name.strip() for name in rest.split(',') if name.strip()))
-    if not names:
-        raise UserError(f'/as takes names between commas; there are {", ".join(talk.there()[:20])}.')
+    names = named(rest, session, talk.there())
     talk.meet(talk.answerers[0] if names == [session.me] else session.me, names)
     who(talk, '')
+
+
+def named(said, session, there):
+    """Whom /as and --as mean: [name]. there: everybody one may name; the commas in such a name part nothing."""
+    if said == 'all':
+        names = [name for name in session.people if name != session.me]
+        if not names:
+            raise UserError('the training data names nobody: name them yourself, with commas between them.')
+        return names
+    names = [said] if said in there else list(dict.fromkeys(name.strip() for name in said.split(',') if name.strip()))
+    if not names:
+        raise UserError(f'/as takes names between commas; there are {", ".join(there[:20])}.')
+    return names
 
 
 @command('NAME', people)
@@ -427,7 +434,7 @@ def me(talk, rest):
 @command()
 def who(talk, rest):
     """who is here, and whom the model knows"""
-    talk.screen.note(f'you are {talk.session.me}, {and_(talk.answerers)} answer{"s" * (len(talk.answerers) == 1)}'
+    talk.screen.note(f'you are {talk.session.me}, {talk.answering()}'
                      + (f'; in the training data: {", ".join(talk.session.people)}' if talk.session.people else ''))
 
 

@@ -68,12 +68,12 @@ def test_nothing_in_a_message_reaches_the_terminal_raw(run_folder):
 
 
 def opened(folder, monkeypatch, known, *flags):
-    """The session that chatter.py would hold with a run of this dialogue.json."""
+    """The Talk that chatter.py would hold with a run of this dialogue.json."""
     import chatter as script
     (folder / 'dialogue.json').write_text(json.dumps(known), encoding='utf-8')
     (folder / 'config.json').write_text('{}')
     monkeypatch.setattr(sys, 'argv', ['chatter.py', '--memory', 'none', '--config', str(folder / 'config.json'), *flags])
-    return script.open_talk(script.parse_arguments(), str(folder), SimpleNamespace(hparams=HParams(n_ctx=64)), 'some weights').session
+    return script.open_talk(script.parse_arguments(), str(folder), SimpleNamespace(hparams=HParams(n_ctx=64)), 'some weights')
 
 
 @pytest.mark.parametrize('learnt, flags, me, answerer', [
@@ -82,9 +82,33 @@ def opened(folder, monkeypatch, known, *flags):
 def test_whoever_was_learnt_answers(demo_models, tmp_path, monkeypatch, learnt, flags, me, answerer):
     shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'r')
     known = {'style': 'name', 'speakers': ['Mara', 'Theo', 'Jürgen'], 'last_time': 1349680884843} | ({'learnt': learnt} if learnt else {})
-    session = opened(tmp_path / 'r', monkeypatch, known, *flags)
+    session = opened(tmp_path / 'r', monkeypatch, known, *flags).session
     assert (session.me, session.answerer) == (me, answerer)
     assert session.next_time() == 1349680884843 + 24 * 3600 * 1000      # a day behind what was learnt
+
+
+@pytest.mark.parametrize('flags, settings, me, answerers', [
+    (['--as', 'Mara, Jürgen'], {}, 'Theo', ['Mara', 'Jürgen']), (['--as', 'all'], {}, 'Theo', ['Mara', 'Jürgen', 'Smith, J.']), (['--as', 'Smith, J.'], {}, 'Mara', ['Smith, J.']),
+    (['--as', 'Mara,Theo'], {}, 'Jürgen', ['Mara', 'Theo']), (['--as', 'all', '--me', 'Mara'], {}, 'Mara', ['Theo', 'Jürgen', 'Smith, J.']),
+    ([], {'as': 'Theo,Jürgen', 'me': 'Mara'}, 'Mara', ['Theo', 'Jürgen']), (['--as', 'Mara,'], {}, 'Theo', ['Mara'])], ids=str)
+def test_a_group_answers_from_the_start(demo_models, tmp_path, monkeypatch, capsys, flags, settings, me, answerers):
+    import chatter as script
+    shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'r')
+    (tmp_path / 'c.json').write_text(json.dumps(settings), encoding='utf-8')
+    known = {'style': 'name', 'speakers': ['Mara', 'Theo', 'Jürgen', 'Smith, J.']}
+    talk = opened(tmp_path / 'r', monkeypatch, known, '--config', str(tmp_path / 'c.json'), *flags)
+    assert (talk.session.me, talk.session.answerer, talk.answerers) == (me, answerers[0], answerers)
+    script.greet(talk, 'Abort!')
+    assert f'You are {me}, {" and ".join(filter(None, [", ".join(answerers[:-1]), answerers[-1]]))} answer' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('style, flags, words', [('name', ['--me', 'Mara', '--as', 'Mara,Theo'], 'Mara cannot talk to Mara'), ('name', ['--as', ','], 'takes names between commas'),
+                                                 ('dialogpt', ['--as', 'Mara,Theo'], 'two seats and no names')], ids=str)
+def test_a_group_that_cannot_be(demo_models, tmp_path, monkeypatch, style, flags, words):
+    import chatter as script
+    shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'r')
+    with pytest.raises(UserError, match=words):
+        script.greet(opened(tmp_path / 'r', monkeypatch, {'style': style, 'speakers': []}, *flags), 'Abort!')
 
 
 @pytest.mark.parametrize('learnt, flags, me, answerer', [
@@ -92,7 +116,7 @@ def test_whoever_was_learnt_answers(demo_models, tmp_path, monkeypatch, learnt, 
 def test_seats_answer_under_any_name(demo_models, tmp_path, monkeypatch, learnt, flags, me, answerer):
     """In the styles with two seats the second one answers, unless the first was learnt."""
     shutil.copytree(os.path.join(demo_models, 'tiny'), tmp_path / 'r')
-    session = opened(tmp_path / 'r', monkeypatch, {'style': 'dialogpt', 'speakers': ['B', 'A']} | ({'learnt': learnt} if learnt else {}), *flags)
+    session = opened(tmp_path / 'r', monkeypatch, {'style': 'dialogpt', 'speakers': ['B', 'A']} | ({'learnt': learnt} if learnt else {}), *flags).session
     assert (session.me, session.answerer) == (me, answerer)
     assert (session._seat(me), session._seat(answerer)) == (('B', 'A') if learnt == 'A' else ('A', 'B'))
 
