@@ -8,6 +8,7 @@ The reply appears as it is made. Ctrl-C stops a reply and keeps the chat; Abort!
 a slash: another reply, who answers, settings, earlier conversations. Input may come from a pipe, a message a line.
 """
 import argparse
+import contextlib
 import difflib
 import json
 import os
@@ -65,7 +66,7 @@ def configure(parser, path):
     """Take the settings in a file, {flag: value}, for the flags' defaults."""
     if not os.path.exists(path):
         return
-    with open(path, encoding='utf-8', errors='replace') as file:
+    with open(path, encoding='utf-8-sig', errors='replace') as file:
         text = file.read()
     try:
         settings = json.loads(text)
@@ -95,12 +96,14 @@ def checked(path, name, value, action):
 
 
 def banned_words(said):
-    """--banned -> [word]."""
+    """--banned -> [word]. Raises UserError for what is named as a text file and is none."""
     if isinstance(said, list):                          # from the file of settings
         words = map(str, said)
     elif os.path.isfile(said):
-        with open(said, encoding='utf-8', errors='replace') as file:
+        with open(said, encoding='utf-8-sig', errors='replace') as file:
             words = file.read().splitlines()
+    elif said.lower().endswith(('.txt', '.csv', '.json')):
+        raise UserError(f'--banned {said}: there is no such file; check the path, or put a comma behind it where it is a word.')
     else:
         words = said.split(',')
     return [word.strip() for word in words if word.strip()]
@@ -164,11 +167,12 @@ def greet(talk, end_command):
 def converse(talk, end_command):
     """Ask and answer until the user ends it."""
     while not talk.over:
-        line = talk.screen.ask(talk.session.me, talk.status() if talk.screen.person else '', talk.complete)
-        if line is None or line.strip() == end_command:
-            return
-        if line.strip():
-            talk.hear(line)
+        with contextlib.suppress(KeyboardInterrupt):    # between two prompts; within one, and in a reply, it is heard there
+            line = talk.screen.ask(talk.session.me, talk.status() if talk.screen.person else '', talk.complete)
+            if line is None or line.strip() == end_command:
+                return
+            if line.strip():
+                talk.hear(line)
 
 
 def main():

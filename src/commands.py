@@ -622,7 +622,7 @@ def load(talk, rest):
     _, read = format_of(path)
     if read is None:
         raise UserError(f'{path} is a page for reading: /load takes a .txt or .json.')
-    with open(path, encoding='utf-8', errors='replace') as file:
+    with open(path, encoding='utf-8-sig', errors='replace') as file:
         text = file.read()
     try:
         turns = read(text)[-1].turns

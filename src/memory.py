@@ -89,7 +89,8 @@ class Memory:
     """The file, made when it is not there. `notice`: '', or a sentence: a damaged file was kept aside. For the thread that made it."""
 
     def __init__(self, path):
-        """Raises UserError when the file cannot be written, is another program's, or of a newer version: it is untouched then."""
+        """Raises UserError when the file cannot be written, is no database, but for the one at default_path, is another program's, or of a newer
+        version: it is untouched then."""
         self.path, self.notice = os.path.abspath(path), ''
         try:
             self._db = self._connect()
@@ -401,10 +402,12 @@ def _check_version(path):
 
 
 def _check_start(path):
-    """Raise _Damaged for what SQLite would take for an empty file, whose log it would delete."""
+    """Raise _Damaged for what SQLite would take for an empty file, whose log it would delete; UserError for a file that never was a memory."""
     head, size = _head(path), os.path.getsize(path)
     page = int.from_bytes(head[16:18], 'big')
     if size and not head.startswith(MAGIC):
+        if os.path.realpath(path) != os.path.realpath(default_path()):
+            raise UserError(f'{path} is no memory of conversations and stays as it is: {WAY_OUT}.')
         raise _Damaged('it is no database')
     if size < page or not size and os.path.exists(path + '-wal'):
         raise _Damaged('it is cut off')

@@ -17,6 +17,7 @@ from conftest import ROOT, fails_clearly, run_script
 
 from src import folders, lite
 from src.console import UserError
+from src.memory import MAGIC
 from src.model import HParams
 
 
@@ -235,9 +236,12 @@ def test_a_pipe_may_be_kept(run_folder, tmp_path):
 
 
 def test_a_memory_that_cannot_be(run_folder, tmp_path):
-    (tmp_path / 'm.db').write_bytes(os.urandom(5000))
+    (tmp_path / 'm.db').write_bytes(MAGIC + os.urandom(5000))
     result = chatter(run_folder, '--memory', str(tmp_path / 'm.db'), stdin='hi\n')
     assert 'damaged' in result.stdout and 'Theo: hi\nMara: ' in result.stdout and len(os.listdir(tmp_path)) == 2
+    (tmp_path / 'notes.txt').write_text('buy milk')
+    assert fails_clearly(chatter(run_folder, '--memory', str(tmp_path / 'notes.txt'), stdin='hi\n'), 1, 'notes.txt', 'is no memory')
+    assert (tmp_path / 'notes.txt').read_text() == 'buy milk' and len(os.listdir(tmp_path)) == 3
     assert fails_clearly(chatter(run_folder, '--memory', str(tmp_path), stdin='hi\n'), 1, str(tmp_path), 'name the file')
 
 
@@ -259,9 +263,35 @@ def test_settings_are_kept(run_folder, tmp_path):
 
 def test_banned_words(tmp_path):
     import chatter as script
-    (tmp_path / 'words').write_text('bread\n\nred, hot \n')
+    (tmp_path / 'words').write_text('bread\n\nred, hot \n', encoding='utf-8-sig')
     assert script.banned_words('bread, the boss,') == ['bread', 'the boss'] and script.banned_words('') == []
     assert script.banned_words(str(tmp_path / 'words')) == ['bread', 'red, hot'] == script.banned_words(['bread', ' red, hot', ''])
+    with pytest.raises(UserError, match='--banned nofile.txt: there is no such file'):
+        script.banned_words('nofile.txt')
+    assert script.banned_words('nofile.txt,') == ['nofile.txt']
+
+
+def test_settings_behind_a_byte_order_mark(tmp_path, monkeypatch):
+    import chatter as script
+    (tmp_path / 'c.json').write_text('{"top_k": 7}', encoding='utf-8-sig')
+    monkeypatch.setattr(sys, 'argv', ['chatter.py', '--config', str(tmp_path / 'c.json')])
+    assert script.parse_arguments().top_k == 7
+
+
+def test_ctrl_c_between_two_prompts_ends_nothing():
+    import chatter as script
+    lines, happens = ['hi', 'well?', None], [KeyboardInterrupt, '', KeyboardInterrupt, '', '']
+
+    def status():
+        what = happens.pop(0)
+        if what:
+            raise what
+        return what
+
+    heard = []
+    script.converse(SimpleNamespace(over=False, screen=SimpleNamespace(person=True, ask=lambda *_: lines.pop(0)), session=SimpleNamespace(me='Theo'), status=status,
+                                    complete=None, hear=heard.append), 'Abort!')
+    assert heard == ['hi', 'well?'] and happens == []
 
 
 @pytest.mark.parametrize('text, words', [

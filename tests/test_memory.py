@@ -429,7 +429,8 @@ def damage(path, how):
 
 @pytest.mark.parametrize('how', ['no database', 'zeros', 'truncated', 'its first page', 'a page of zeros', 'shifted', 'a trigger is missing', 'another table',
                                  'a part of the index', 'an unknown index'])
-def test_a_damaged_file_is_kept_aside(path, how):
+def test_a_damaged_file_is_kept_aside(path, how, monkeypatch):
+    monkeypatch.setattr(memory, 'default_path', lambda: path)
     for number in ('', '-2'):
         kept = memory.Memory(path)
         talk(kept, TALK * 20)
@@ -447,7 +448,8 @@ def test_a_damaged_file_is_kept_aside(path, how):
 
 
 @pytest.mark.parametrize('start', [b'Mara: hi\n' * 99, b'', memory.MAGIC + bytes([16, 0]) * 200], ids=['no database', 'empty', 'its start'])
-def test_a_damaged_file_keeps_its_log(path, start):
+def test_a_damaged_file_keeps_its_log(path, start, monkeypatch):
+    monkeypatch.setattr(memory, 'default_path', lambda: path)
     os.mkdir(os.path.dirname(path))
     for name, content in ((path, start), (path + '-wal', b'what was said last')):
         with open(name, 'wb') as file:
@@ -477,9 +479,11 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
     database(tmp_path / 'other.db', 'CREATE TABLE turns(x)')
     memory.Memory(tmp_path / 'newer.db').close()
     database(tmp_path / 'newer.db', 'PRAGMA user_version = 3')
+    (tmp_path / 'notes.txt').write_text('buy milk\n' * 99)
     os.chmod(tmp_path / 'other.db', 0o644)
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
-    for name, words in (('other.db', 'is the database of another program: name another file'), ('newer.db', 'is a memory of version 3, and this program knows 2')):
+    for name, words in (('other.db', 'is the database of another program: name another file'), ('newer.db', 'is a memory of version 3, and this program knows 2'),
+                        ('notes.txt', 'is no memory of conversations and stays as it is: --memory FILE keeps conversations elsewhere')):
         with pytest.raises(UserError, match=rf'{name} {words}'):
             memory.Memory(tmp_path / name)
     assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before and stat.S_IMODE(os.stat(tmp_path / 'other.db').st_mode) == 0o644
