@@ -10,6 +10,7 @@ fit what is being said (memory.Chat.recall).
 
     ids -> Reply -> words            what is shown is final; what must not be said is taken back before it is shown
 """
+import contextlib
 import re
 import time
 from typing import NamedTuple
@@ -172,6 +173,8 @@ class ChatSession:
         self.turns = [] if kept is None else kept.turns()
         self.first = 0
         self.cut = 0                                    # tokens that the newest turn lost because it alone fills the context
+        self._fitted = max_turns                        # the max_turns with which `first` was found; None: it is to be found anew
+        self._old = None                                # the turn in whose place the next one comes
         self.recalled = []                              # turns that are seen again, in front of the others
         self._known = {}                                # (seat, text, time) of a turn -> its ids
         self._stops = style.stop_ids(enc)
@@ -234,12 +237,26 @@ class ChatSession:
         return Candidate(text, likelihood - ANTI * float(score(bare, ids).mean()), likelihood)
 
     def retry(self, speaker=None):
-        """Take the newest turn back, and yield another one of `speaker` (default: who said it)."""
+        """Yield another turn of `speaker` (default: who said it) instead of the newest one, which stays until there are words."""
         if not self.turns or self.turns[-1].speaker == self.me:
             raise UserError('there is no reply to take back: say something first.')
-        last = self.turns[-1]
-        self._drop(len(self.turns) - 1)
-        return self.answer(speaker or last.speaker)
+        return self._again(speaker or self.turns[-1].speaker)
+
+    def _again(self, speaker):
+        with self.instead():
+            yield from self.answer(speaker)
+
+    @contextlib.contextmanager
+    def instead(self):
+        """Within this block the newest turn is not there, and the next one takes its place; where none is said, it is there again behind the block."""
+        self._old = self.turns.pop()
+        self.first = min(self.first, max(0, len(self.turns) - 1))
+        try:
+            yield
+        finally:
+            if self._old is not None:
+                self.turns.append(self._old)
+                self._old = None
 
     def undo(self):
         """Take back my newest turn and all behind it. Returns how many turns that are."""
@@ -254,6 +271,7 @@ class ChatSession:
         if self.kept is not None:                       # first, as always: where that fails, nothing has changed
             self.kept.replace(i, text)
         self.turns[i] = self.turns[i]._replace(text=text)
+        self._fitted = None
 
     def rate(self, i, rating):
         """turns[i] is as replies should be (1), or not (-1), to be learnt from. Raises UserError where the conversation is not kept."""
@@ -343,6 +361,10 @@ class ChatSession:
         return seats[name == self.answerer]
 
     def _add(self, turn):
+        if self._old is not None:
+            if self.kept is not None:
+                self.kept.drop(len(self.turns))
+            self._old = None
         if self.kept is not None:
             self.kept.add(turn)
         self.turns.append(turn)
@@ -351,7 +373,7 @@ class ChatSession:
         if self.kept is not None:
             self.kept.drop(start)
         del self.turns[start:]
-        self.first = min(self.first, max(0, start - 1))
+        self._fitted = None
 
     def turn_ids(self, turn):
         turn = turn._replace(speaker=self._seat(turn.speaker))
@@ -380,28 +402,31 @@ class ChatSession:
             self.recalled = sorted(turns, key=lambda turn: turn.time)
 
     def _make_room(self, header):
-        """Let the oldest turns go when they, the header and the reply no longer fit; `first` and `cut` tell. What was recalled goes before the last of them."""
+        """Let the oldest turns go when they, the header and the reply no longer fit; `first` and `cut` tell. What was recalled goes before the last of
+        them. Where turns were taken back, or max_turns has changed, those that fit again come back."""
         n_ctx = self.generator.hparams.n_ctx
         room = n_ctx - header - self.length - 1
         if self.recalled and room - len(self._preface()) < n_ctx // 8:
             self.recalled = []
         room -= len(self._preface())
-        if self.max_turns:
-            self.first = max(self.first, len(self.turns) - self.max_turns)
-        start, used = self._fitting(room)
+        oldest = max(0, len(self.turns) - self.max_turns) if self.max_turns else 0
+        if self._fitted != self.max_turns:
+            self.first, self._fitted = min(self.first, self._fitting(room, oldest)[0]), self.max_turns
+        self.first = max(self.first, oldest)
+        start, used = self._fitting(room, self.first)
         if start > self.first:
-            self.first, used = self._fitting(room * 3 // 4)
+            self.first, used = self._fitting(room * 3 // 4, self.first)
         self.cut = max(0, used - room)
 
-    def _fitting(self, room):
-        """(the oldest turn from which on all fit into `room` tokens, or else the newest one, how many they have)"""
+    def _fitting(self, room, oldest):
+        """(the oldest turn, turns[oldest] at the oldest, from which on all fit into `room` tokens, or else the newest one, how many they have)"""
         used = 0
-        for i in range(len(self.turns) - 1, self.first - 1, -1):
+        for i in range(len(self.turns) - 1, oldest - 1, -1):
             more = len(self.turn_ids(self.turns[i]))
             if used + more > room and i < len(self.turns) - 1:
                 return i + 1, used
             used += more
-        return self.first, used
+        return oldest, used
 
     def _context(self):
         """The tokens that the model sees; a conversation still whole begins as in training, behind <|endoftext|> or <bos>."""

@@ -117,8 +117,9 @@ class Talk:
     def tell(self):
         """What the user should know of what the model sees."""
         session = self.session
-        if session.first > self._gone:
-            self._gone = session.first
+        gone, self._gone = self._gone, session.first
+        asked = len(session.turns) - session.max_turns if session.max_turns else 0          # so many are not seen because the user wants it
+        if session.first > max(gone, asked):
             self.screen.note(f'the model no longer sees the first {self._gone} turns: its {session.generator.hparams.n_ctx} tokens are full')
         if session.cut:
             self.screen.note(f'your last message is longer than what the model can see: its first {session.cut} tokens were left out')
@@ -302,10 +303,13 @@ def retry(talk, rest):
     if speaker == session.me:
         talk.respond()
     elif talk.candidates > 1:
-        session.retry().close()                         # takes the newest turn back, and makes no other
-        talk.let(speaker)
+        with session.instead():
+            talk.let(speaker)
     else:
+        old = session.turns[-1]
         talk.screen.speak(speaker, session.retry(speaker))
+        if session.turns[-1] is old:
+            talk.screen.note('no other one came: the reply stays as it was')
         talk.tell()
 
 

@@ -300,6 +300,52 @@ def test_retry_undo_and_edit():
     assert s.undo() == 2 and s.undo() == 2 and s.undo() == 0 and s.turns == []
 
 
+def test_a_reply_stays_until_another_has_words():
+    s = session(' one\n', ' two\n', kept=Kept())
+    said(s, 'hi')
+    prefill = s.generator.prefill
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    s.generator.prefill = stopped
+    before = list(s.turns)
+    s.retry().close()
+    with pytest.raises(KeyboardInterrupt):
+        ''.join(s.retry())
+    assert s.turns == before and [what[0] for what in s.kept.done] == ['add', 'add']
+    s.generator.prefill = prefill
+    assert ''.join(s.retry('Lena')) == 'two' and s.turns[:-1] == before[:-1] and s.turns[-1][:2] == ('Lena', 'two')
+    assert 'Theo: hi\nLena:' in s.generator.shown() and [what[0] for what in s.kept.done] == ['add', 'add', 'drop', 'add']
+
+
+def test_a_retry_where_one_turn_is_seen():
+    s = session(' one\n', ' two\n', max_turns=1)
+    said(s, 'hi')
+    s.prompt()
+    assert s.first == 1                                 # the reply alone
+    ''.join(s.retry())
+    assert s.generator.shown().startswith('<|endoftext|>Theo: hi\nMara:')
+
+
+def test_turns_that_fit_again_come_back():
+    s = session(*[' ok\n'] * 9, n_ctx=128, length=16)
+    for text in ('hi', 'so?', 'word ' * 300):
+        said(s, text)
+    assert s.first == 4 and s.cut > 0
+    s.undo()
+    assert ENC.decode(s.prompt()) == '<|endoftext|>Theo: hi\nMara: ok\nTheo: so?\nMara: ok\nMara:' and s.first == s.cut == 0
+    s.max_turns = 1
+    assert ENC.decode(s.prompt()) == 'Mara: ok\nMara:' and s.first == 3
+    s.max_turns = 0
+    s.prompt()
+    assert s.first == 0
+    s.say('Theo', 'word ' * 300)
+    s.prompt()
+    s.edit(4, 'word')
+    assert ENC.decode(s.prompt()).startswith('<|endoftext|>Theo: hi') and s.first == 0
+
+
 def test_a_retry_is_another_one(tiny):
     s = real(tiny, seed=1, length=20)
     first = said(s, 'hi')

@@ -24,7 +24,8 @@ class Scripted(chat.ChatSession):
                 said += piece
                 yield piece
         finally:
-            self.say(speaker, said)
+            if said:
+                self.say(speaker, said)
 
     def candidates(self, n, speaker=None):
         return [chat.Candidate(self.script.pop(0), -i / 4, -i) for i in range(min(n, len(self.script)))]
@@ -162,6 +163,28 @@ def test_a_stopped_reply_stays():
     assert said(t) == [('Theo', 'hi'), ('Mara', 'I was '), ('Theo', 'and?'), ('Mara', 'Then.')]
 
 
+def test_a_reply_stays_until_another_has_words(tmp_path):
+    t = talk('One.', [KeyboardInterrupt], ['Two', KeyboardInterrupt], kept=tmp_path / 'm.db')
+    hear(t, 'hi')
+    assert hear(t, '/retry') == 'Mara:  ...\n(no other one came: the reply stays as it was)\n' and said(t) == [('Theo', 'hi'), ('Mara', 'One.')]
+    assert [turn.text for turn in t.session.kept.turns()] == ['hi', 'One.']
+    assert hear(t, '/retry') == 'Mara: Two ...\n' and said(t) == [('Theo', 'hi'), ('Mara', 'Two')] and [turn.text for turn in t.session.kept.turns()] == ['hi', 'Two']
+
+
+def test_what_the_model_no_longer_sees_is_told_with_its_reason():
+    t = talk(*['Fine.'] * 30)
+    t.session.answer = lambda speaker: (t.session.prompt(), t.session.say(speaker, 'Fine.'), 'Fine.')[2:]
+    t.screen.speak = lambda name, pieces: True
+    hear(t, 'hi', 'so?', '/settings max_turns 1')
+    assert hear(t, 'and?') == '' and t.session.first == 4               # the user wanted it
+    hear(t, '/settings max_turns 0')
+    assert hear(t, 'and?') == '' and t.session.first == 0
+    assert hear(t, 'long ' * 200).startswith('(the model no longer sees the first 8 turns: its 256 tokens are full)\n')
+    hear(t, '/undo', 'short')
+    assert t.session.first == 0
+    assert hear(t, 'long ' * 200).startswith('(the model no longer sees the first 10 turns: its 256 tokens are full)\n')
+
+
 def test_candidates():
     t = talk('Best.', 'Second\nline.', 'Third.', 'A.', 'B.', 'C.', 'D.', answers=['7', 'x', '2', '', None])
     hear(t, '/candidates 3')
@@ -170,7 +193,7 @@ def test_candidates():
                      + 'Mara: Second\n  line.\n')
     hear(t, '/candidates 2')
     assert hear(t, '/retry').endswith('Mara: A.\n')     # Enter
-    assert hear(t, '/retry').endswith('2, or Enter for the first:\n') and said(t) == [('Theo', 'hi')]       # Ctrl-C takes none
+    assert hear(t, '/retry').endswith('2, or Enter for the first:\n') and said(t) == [('Theo', 'hi'), ('Mara', 'A.')]       # Ctrl-C takes none: the old one stays
     assert hear(t, '/candidates 0') == '(candidates 0 is out of range: it takes a whole number from 1 to 64.)\n'
     nobody = talk('Best.', 'Second.', person=False, candidates=2)
     assert hear(nobody, 'hi') == 'Mara: Best.\n'
