@@ -12,6 +12,7 @@ import contextlib
 import difflib
 import json
 import os
+import signal
 import sys
 
 from src import console, files, flags, generators
@@ -175,10 +176,23 @@ def converse(talk, end_command):
                 talk.hear(line)
 
 
+def end_by_signal():
+    """SIGTERM, and a terminal that closes, end the chat as a person does: what was said of a reply is kept, and the terminal is put right."""
+    def end(number, frame):
+        signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    for name in ('SIGTERM', 'SIGHUP'):                  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:                   # nohup ignores it
+            signal.signal(number, end)
+
+
 def main():
     args = parse_arguments()
     place = files.find_model(args.model_name, args.models_dir, args.run_name, args.checkpoint_dir)
     talk = open_talk(args, place, *generators.open_generator(place, args.models_dir, args.precision, args.verbose))
+    end_by_signal()
     greet(talk, args.end_command)
     converse(talk, args.end_command)
 

@@ -270,13 +270,19 @@ def turn_number(talk, word):
 
 
 def numbered(talk, rest, mine, usage):
-    """'[N] TEXT' -> (index, TEXT)."""
+    """'[N] TEXT' -> (index, TEXT). Whose turn N is, is told where it is not one of those meant without a number."""
     word, _, text = rest.partition(' ')
-    if word.isdecimal() and text.strip():
-        return turn_number(talk, word), text.strip()
-    if not rest:
-        raise UserError(usage)
-    return last(talk, mine, 'to change'), rest
+    if not word.isdecimal():
+        if not rest:
+            raise UserError(usage)
+        return last(talk, mine, 'to change'), rest
+    if not text.strip():
+        raise UserError(f'give the words too: {usage.split()[0]} {word[:20]} TEXT.')
+    i = turn_number(talk, word)
+    turn = talk.session.turns[i]
+    if (turn.speaker == talk.session.me) != mine:
+        talk.screen.note(in_line(f"turn {word} is {turn.speaker}'s, and said: {turn.text[:60]}"))
+    return i, text.strip()
 
 
 @command('[COMMAND]', commands)

@@ -1,4 +1,5 @@
 """chatter.py as a user runs it: from a pipe, and on a terminal."""
+import contextlib
 import json
 import os
 import pty
@@ -9,15 +10,16 @@ import signal
 import stat
 import subprocess
 import sys
+import termios
 import time
 from types import SimpleNamespace
 
 import pytest
+import test_chat
 from conftest import ROOT, fails_clearly, run_script
 
-from src import folders, lite
+from src import chat, commands, dialogue, folders, lite, memory, terminal
 from src.console import UserError
-from src.memory import MAGIC
 from src.model import HParams
 
 
@@ -196,6 +198,44 @@ def test_ctrl_c_stops_the_reply_and_keeps_the_chat(run_folder, flags):
         assert person.process.wait(60) == 0
 
 
+@pytest.mark.parametrize('number, flags', [(signal.SIGTERM, []), (signal.SIGHUP, ['--plain'])], ids=['prompt_toolkit', 'plain'])
+def test_a_signal_ends_the_chat_in_good_order(run_folder, number, flags):
+    """At the prompt, where the terminal is raw."""
+    with Person(run_folder, '--memory', 'none', *flags) as person:
+        before = termios.tcgetattr(person.master)
+        person.until('Theo:')
+        while termios.tcgetattr(person.master) == before:
+            time.sleep(0.1)
+        person.process.send_signal(number)
+        assert person.process.wait(60) == 128 + number
+        assert termios.tcgetattr(person.master) == before
+        with contextlib.suppress(OSError):              # nobody writes any more
+            while True:
+                person.screen += os.read(person.master, 4096).decode(errors='replace')
+
+
+def test_a_signal_keeps_what_was_said(tmp_path):
+    import chatter as script
+
+    class Slow(test_chat.Scripted):
+        def decode(self, *arguments, **options):
+            if len(self.seen):
+                signal.raise_signal(signal.SIGTERM)
+            return super().decode(*arguments, **options)
+
+    kept = memory.Memory(str(tmp_path / 'm.db')).open('m', 'Theo', 'Mara')
+    session = chat.ChatSession(Slow(' One two three four five.'), test_chat.ENC, dialogue.get_style('name'), me='Theo', answerer='Mara', length=40, kept=kept)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        script.end_by_signal()
+        with pytest.raises(SystemExit) as end:
+            commands.Talk(session, terminal.Plain(), begin=None).hear('hi')
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert end.value.code == 143 and [turn.speaker for turn in kept.turns()] == ['Theo', 'Mara'] and kept.turns()[1].text.startswith('One')
+
+
 def test_a_person_comes_back(run_folder, tmp_path):
     flags = '--memory', str(tmp_path / 'm.db'), '--length', '8'
     with Person(run_folder, *flags) as person:
@@ -236,7 +276,7 @@ def test_a_pipe_may_be_kept(run_folder, tmp_path):
 
 
 def test_a_memory_that_cannot_be(run_folder, tmp_path):
-    (tmp_path / 'm.db').write_bytes(MAGIC + os.urandom(5000))
+    (tmp_path / 'm.db').write_bytes(memory.MAGIC + os.urandom(5000))
     result = chatter(run_folder, '--memory', str(tmp_path / 'm.db'), stdin='hi\n')
     assert 'damaged' in result.stdout and 'Theo: hi\nMara: ' in result.stdout and len(os.listdir(tmp_path)) == 2
     (tmp_path / 'notes.txt').write_text('buy milk')

@@ -132,7 +132,10 @@ def test_retry_undo_edit_say():
     hear(t, 'hi')
     assert hear(t, '/retry') == 'Mara: Two.\n' and said(t) == [('Theo', 'hi'), ('Mara', 'Two.')]
     assert hear(t, '/edit hello there') == '  1  Theo: hello there\n'
-    assert hear(t, '/edit 2 2 it is') == '  2  Mara: 2 it is\n' and said(t) == [('Theo', 'hello there'), ('Mara', '2 it is')]
+    assert hear(t, '/edit 2 2 it is') == "(turn 2 is Mara's, and said: Two.)\n  2  Mara: 2 it is\n" and said(t) == [('Theo', 'hello there'), ('Mara', '2 it is')]
+    for line in ('/edit 2', '/fix 1', '/edit 99 '):
+        assert hear(t, line) == f'(give the words too: {line.strip()} TEXT.)\n'
+    assert said(t) == [('Theo', 'hello there'), ('Mara', '2 it is')] and hear(t, '/edit 1 hello there') == '  1  Theo: hello there\n'
     assert hear(t, '/edit 0 x') == '(there is no turn 0: it takes a number from 1 to 2, as /history shows them.)\n'
     assert hear(t, '/edit 3 x') == '(there is no turn 3: it takes a number from 1 to 2, as /history shows them.)\n'
     assert hear(t, '/say I mean: it is.') == 'Mara: I mean: it is.\n'              # nobody is called `I mean`
