@@ -38,8 +38,8 @@ class Command(NamedTuple):
 class Talk:
     """A session, the screen it is held on, and what outlives the session.
 
-    begin(kept, me, answerer, seed) -> a new ChatSession of these people, kept in memory.Chat `kept` (None: nowhere). answerers: a group; default: who
-    answers in the session. memory: Memory or None.
+    begin(kept, me, answerer, seed) -> a new ChatSession of these people, kept in memory.Chat `kept` (None: nowhere). answerers: who answers; default: as
+    it is kept, or the session's. memory: Memory or None.
     model: what the memory calls the model; weights: what to say of its weights; config: the file of /save settings; usual: a ChatSession as it is where
     nobody asks for anything, whose settings that file need not have.
     """
@@ -47,7 +47,9 @@ class Talk:
     def __init__(self, session, screen, *, begin, answerers=(), memory=None, model='', weights='', candidates=1, seed=None, config=None, usual=None):
         self.session, self.screen, self.begin, self.memory = session, screen, begin, memory
         self.model, self.weights, self.candidates, self.seed, self.config = model, weights, candidates, seed, config
-        self.answerers = list(answerers) or [session.answerer]
+        self.answerers = list(answerers) or self.group()
+        if session.kept is not None:
+            session.persona = session.persona or session.kept.persona
         self.usual = {'candidates': 1, 'length': usual.length, 'max_turns': usual.max_turns, **usual.settings._asdict()} if usual else {}
         self.over = False
         self._gone = session.first                      # turns of which the user knows that the model no longer sees them
@@ -134,8 +136,7 @@ class Talk:
         for name in [me, *answerers]:
             session.header(name)                        # one that is too long is told
         session.me, session.answerer, self.answerers = me, answerers[0], answerers
-        if session.kept is not None:
-            session.kept.meet(me, answerers[0])
+        self.keep()
         known = session.people
         for name in [me, *answerers]:
             if known and name not in known and session.style.speakers is None:
@@ -147,13 +148,26 @@ class Talk:
 
     # ---- which conversation
 
+    def group(self):
+        """Who answers, as it is kept with the conversation."""
+        session = self.session
+        return list(session.kept.answerers) if session.kept is not None and session.style.speakers is None else [session.answerer]
+
+    def keep(self):
+        """Who is here, and the persona, are kept with the conversation."""
+        if self.session.kept is not None:
+            self.session.kept.meet(self.session.me, list(self.answerers), self.session.persona)
+
     def start(self, kept, me=None, answerer=None):
         """Go on with another conversation, under the settings of this one."""
         old, self.session = self.session, self.begin(kept, me or self.session.me, answerer or self.session.answerer, self.seed)
-        for name in ('settings', 'length', 'max_turns', 'persona', 'banned'):
+        for name in ('settings', 'length', 'max_turns', 'banned'):
             setattr(self.session, name, getattr(old, name))
         if answerer:
-            self.answerers = [answerer]
+            self.answerers, self.session.persona = self.group(), kept.persona or self.session.persona
+        else:
+            self.session.persona = old.persona
+        self.keep()
         self._gone = self.session.first
 
     def new(self):
@@ -169,6 +183,8 @@ class Talk:
         """Go on with a conversation that was kept."""
         changed = next(each.changed for each in self.memory.chats() if each.id == self.session.kept.id)
         self.show_end()
+        if self.session.persona:
+            self.screen.note(f'persona: {self.session.persona}')
         self.screen.note(f'going on from {moment(changed)}; /new starts afresh')
 
     def sure(self, question):
@@ -459,6 +475,7 @@ def persona(talk, rest):
         except UserError:                               # too long
             session.persona = before
             raise
+        talk.keep()
     talk.screen.note(session.persona or 'no persona')
 
 

@@ -1,6 +1,7 @@
 """What was said, kept: every conversation in one SQLite file in the user's data directory, readable by its owner alone.
 
-    chats   1 | checkpoint/run1 | Theo | Mara | 1349680884843 | 1349680899120       the model, who talks with whom; begun, changed
+    chats   1 | checkpoint/run1 | Theo | Mara | 1349680884843 | 1349680899120 | ["Mara", "Lena"] | A ship.
+                                                          the model, who talks with whom; begun, changed; a group that answers, or ''; the persona
     turns   1 | 1 | Theo | did you feed the cat? | 1349680884843 | 0 |              the chat, speaker, text, time; rating; what it said before it was put right
             2 | 1 | Mara | twice, she was hungry | 1349680889843 | 1 | which cat
     words   an FTS5 index of the turns' words, which triggers keep; of the column `spaced`: the text, with blanks where a script has none (`spaced`)
@@ -31,13 +32,13 @@ from .dialogue import Turn
 from .words import UNSPACED
 
 MAGIC = b'SQLite format 3\0'                            # how every SQLite file begins
-APPLICATION, VERSION = 0x43686174, 2                    # 'Chat' in its PRAGMA application_id; its PRAGMA user_version
+APPLICATION, VERSION = 0x43686174, 3                    # 'Chat' in its PRAGMA application_id; its PRAGMA user_version
 DAMAGE = 'malformed', 'corrupt', 'not a database', 'unsupported file format', 'vtable constructor failed', 'invalid fts5 file format'
 PATIENCE = 3                                            # seconds that another program may write
 WAY_OUT = '--memory FILE keeps conversations elsewhere, --memory none keeps none'
 SCHEMA = (
     'CREATE TABLE chats(id INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, me TEXT NOT NULL, answerer TEXT NOT NULL, '
-    'begun INTEGER NOT NULL, changed INTEGER NOT NULL)',
+    "begun INTEGER NOT NULL, changed INTEGER NOT NULL, answerers TEXT NOT NULL DEFAULT '', persona TEXT NOT NULL DEFAULT '')",
     'CREATE TABLE turns(id INTEGER PRIMARY KEY AUTOINCREMENT, chat INTEGER NOT NULL, speaker TEXT NOT NULL, text TEXT NOT NULL, time INTEGER, '
     "rating INTEGER NOT NULL DEFAULT 0, bad TEXT, spaced TEXT NOT NULL DEFAULT '')",
     'CREATE INDEX turns_of_chat ON turns(chat)')
@@ -117,8 +118,10 @@ class Memory:
                             db.execute(statement)
                     elif db.execute('PRAGMA application_id').fetchone()[0] != APPLICATION:
                         raise UserError(f'{self.path} is the database of another program: name another file.')
-                    elif db.execute('PRAGMA user_version').fetchone()[0] == 1 and _tables(db).issuperset(PARTS):
-                        _from_version_1(db)
+                    elif (version := db.execute('PRAGMA user_version').fetchone()[0]) < VERSION and _tables(db).issuperset(PARTS):
+                        if version == 1:
+                            _from_version_1(db)
+                        _from_version_2(db)
                     if not _tables(db).issuperset(SCHEMA + INDEX + PARTS):
                         raise _Damaged('its tables are not those of a memory')
                 db.execute('PRAGMA journal_mode = WAL')
@@ -196,10 +199,14 @@ class Memory:
 
 
 class Chat:
-    """A conversation in a Memory. `id`: None before its first turn. Methods raise UserError when the file cannot be written."""
+    """A conversation in a Memory. `id`: None before its first turn; `answerers`: [answerer], or the group that answers, `answerer` first; `persona`:
+    the text in front of it, or ''. Methods raise UserError when the file cannot be written."""
 
     def __init__(self, memory, id, model, me, answerer):
         self.memory, self.id, self.model, self.me, self.answerer = memory, id, model, me, answerer
+        found = memory._ask('SELECT answerers, persona FROM chats WHERE id = ?', id)
+        group, self.persona = found[0] if found else ('', '')
+        self.answerers = json.loads(group) if group else [answerer]
         self._ids = [row for (row,) in memory._ask('SELECT id FROM turns WHERE chat = ? ORDER BY id', id)]       # _ids[i]: the row of turn i
 
     def turns(self):
@@ -212,8 +219,8 @@ class Chat:
             id, now = self.id, int(time.time() * 1000)
             last = db.execute('SELECT max(id) FROM turns WHERE chat = ?', (id,)).fetchone()[0]
             if last is None or [last] != self._ids[-1:]:            # a new chat; or it was forgotten, or went on, in another program
-                id = db.execute(f'INSERT INTO chats(model, me, answerer, begun, changed) VALUES ({TEXT}, {TEXT}, {TEXT}, ?, ?)',
-                                (*_bytes(self.model, self.me, self.answerer), now, now)).lastrowid
+                id = db.execute(f'INSERT INTO chats(model, me, answerer, answerers, persona, begun, changed) VALUES ({", ".join([TEXT] * 5)}, ?, ?)',
+                                (*_bytes(self.model, self.me, self.answerer, _group(self.answerers), self.persona), now, now)).lastrowid
             row = db.execute(f'INSERT INTO turns(chat, speaker, text, spaced, time) VALUES (?, {TEXT}, {TEXT}, {TEXT}, ?)',
                              (id, *_bytes(turn.speaker, turn.text, spaced(turn.text)), turn.time)).lastrowid
             db.execute('UPDATE chats SET changed = ? WHERE id = ?', (now, id))
@@ -233,10 +240,13 @@ class Chat:
         self.id = self.id if self._ids else None
         self.memory._scrub()
 
-    def meet(self, me, answerer):
-        """Others go on with this conversation, who will find it as theirs."""
-        self.memory._write(lambda db: db.execute(f'UPDATE chats SET me = {TEXT}, answerer = {TEXT} WHERE id = ?', (*_bytes(me, answerer), self.id)))
-        self.me, self.answerer = me, answerer
+    def meet(self, me, answerers, persona):
+        """These go on with this conversation, who will find it as theirs; this text is in front of it."""
+        if (me, answerers, persona) == (self.me, self.answerers, self.persona):
+            return
+        values = *_bytes(me, answerers[0], _group(answerers), persona), self.id
+        self.memory._write(lambda db: db.execute(f'UPDATE chats SET me = {TEXT}, answerer = {TEXT}, answerers = {TEXT}, persona = {TEXT} WHERE id = ?', values))
+        self.me, self.answerer, self.answerers, self.persona = me, answerers[0], answerers, persona
 
     def replace(self, i, text):
         """Other words for turn i; the old ones, and what was thought of them, are forgotten for good."""
@@ -290,6 +300,10 @@ class Chat:
 
     def _change(self, i, what, *values):
         self.memory._write(lambda db: db.execute(f'UPDATE turns SET {what} WHERE id = ?', (*values, self._ids[i])))
+
+
+def _group(answerers):
+    return json.dumps(answerers) if len(answerers) > 1 else ''
 
 
 def spaced(text):
@@ -357,8 +371,15 @@ def _from_version_1(db):
     db.execute("ALTER TABLE turns ADD COLUMN spaced TEXT NOT NULL DEFAULT ''")
     said = db.execute('SELECT text, id FROM turns').fetchall()
     db.executemany(f'UPDATE turns SET spaced = {TEXT} WHERE id = ?', ((*_bytes(spaced(text)), id) for text, id in said))
-    for statement in (*INDEX, INDEX_ANEW, f'PRAGMA user_version = {VERSION}'):
+    for statement in (*INDEX, INDEX_ANEW):
         db.execute(statement)
+
+
+def _from_version_2(db):
+    """It kept neither a group nor the persona."""
+    for column in ('answerers', 'persona'):
+        db.execute(f"ALTER TABLE chats ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+    db.execute(f'PRAGMA user_version = {VERSION}')
 
 
 def _bytes(*texts):

@@ -326,6 +326,22 @@ def test_kept_conversations(tmp_path):
     assert {kept.title: kept.turns for kept in memory.Memory(str(tmp_path / 'm.db')).chats()} == {'hi mara': 4, 'again': 2}
 
 
+def test_a_conversation_keeps_its_group_and_its_persona(tmp_path):
+    t = talk('Hi.', kept=tmp_path / 'm.db', order=['Lena', 'Theo'])
+    hear(t, '/as Mara,Lena', '/persona A ship.', 'hi both')
+    again = talk('Hi.', kept=tmp_path / 'm.db')
+    assert (again.answerers, again.session.persona, said(again)) == (['Mara', 'Lena'], 'A ship.', [('Theo', 'hi both'), ('Lena', 'Hi.')])
+    assert talk(kept=tmp_path / 'm.db', answerers=['Mara']).answerers == ['Mara']                # as somebody wants it now
+    hear(again, '/new', '/persona none', '/as Mara', 'alone')
+    assert (again.answerers, again.session.kept.persona) == (['Mara'], '')
+    assert '(persona: A ship.)\n(going on from ' in hear(again, '/open 2')
+    assert (again.answerers, again.session.persona) == (['Mara', 'Lena'], 'A ship.')
+    assert [(each.answerers, each.persona) for each in (talk(kept=tmp_path / 'm.db').session.kept,)] == [(['Mara'], '')]
+    seats = talk(kept=tmp_path / 'm.db', style='dialogpt')
+    hear(seats, '/open 2')
+    assert seats.answerers == ['Mara']
+
+
 def test_who_comes_back_finds_the_conversation_they_had(tmp_path):
     t = talk('Hi.', 'Oh.', kept=tmp_path / 'm.db')
     hear(t, 'hi mara', '/as Lena', 'hi lena')

@@ -98,7 +98,7 @@ print(flush=True); sys.stdin.read()'''], stdin=subprocess.PIPE, stdout=subproces
     ('unrated', ['nothing is left to write: 4 messages found, all dropped (turns with no good one behind them (4))']),
     ('a text', ['conversations.db is no memory of conversations']),
     ('damaged', ['conversations.db is damaged (', 'the next chat keeps it aside']),
-    ('newer', ['conversations.db is a memory of version 3, and this program knows 2'])])
+    ('newer', ['conversations.db is a memory of version 4, and this program knows 3'])])
 def test_what_cannot_be_learnt_from(tmp_path, how, words):
     path = tmp_path / 'gpt2-chat' / 'conversations.db'
     if how != 'none':
@@ -106,7 +106,7 @@ def test_what_cannot_be_learnt_from(tmp_path, how, words):
         talk(kept, 'Mara', SAID[:4], {}, {})
         kept.close()
         content = path.read_bytes()
-        path.write_bytes({'unrated': content, 'a text': b'Mara: hi\n' * 99, 'damaged': content[:9000], 'newer': content[:63] + b'\3' + content[64:]}[how])
+        path.write_bytes({'unrated': content, 'a text': b'Mara: hi\n' * 99, 'damaged': content[:9000], 'newer': content[:63] + b'\4' + content[64:]}[how])
     (tmp_path / 'corpus.txt').write_text('as it was')
     assert fails_clearly(run(tmp_path, '--from_memory', '--out', 'corpus.txt'), 1, *words)
     assert (tmp_path / 'corpus.txt').read_text() == 'as it was' and (how == 'none' or os.listdir(path.parent) == ['conversations.db'])

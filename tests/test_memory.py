@@ -219,6 +219,21 @@ def test_a_memory_of_version_1_goes_on(path):
     again.close()
 
 
+def test_a_memory_of_version_2_goes_on(path):
+    kept = memory.Memory(path)
+    chat = talk(kept)
+    kept.close()
+    database(path, 'ALTER TABLE chats DROP COLUMN persona', 'ALTER TABLE chats DROP COLUMN answerers', 'PRAGMA user_version = 2')
+    before = [*memory.read(path)]
+    again = memory.Memory(path)
+    chat = again.open(*PEOPLE)
+    assert again.notice == '' and chat.turns() == TALK and [*memory.read(path)] == before and (chat.answerers, chat.persona) == (['Mara'], '')
+    chat.meet('Theo', ['Mara', 'Lena \ud83d'], 'A ship.\ud83d')
+    found = again.open(*PEOPLE)
+    assert (found.id, found.answerers, found.persona) == (chat.id, ['Mara', 'Lena \ud83d'], 'A ship.\ud83d')
+    again.close()
+
+
 def test_a_memory_of_version_1_without_a_table(path):
     old(path)
     database(path, 'DROP TABLE turns')
@@ -478,11 +493,11 @@ def test_only_its_index_is_damaged(kept, path):
 def test_what_is_not_ours_is_left_alone(tmp_path):
     database(tmp_path / 'other.db', 'CREATE TABLE turns(x)')
     memory.Memory(tmp_path / 'newer.db').close()
-    database(tmp_path / 'newer.db', 'PRAGMA user_version = 3')
+    database(tmp_path / 'newer.db', 'PRAGMA user_version = 4')
     (tmp_path / 'notes.txt').write_text('buy milk\n' * 99)
     os.chmod(tmp_path / 'other.db', 0o644)
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
-    for name, words in (('other.db', 'is the database of another program: name another file'), ('newer.db', 'is a memory of version 3, and this program knows 2'),
+    for name, words in (('other.db', 'is the database of another program: name another file'), ('newer.db', 'is a memory of version 4, and this program knows 3'),
                         ('notes.txt', 'is no memory of conversations and stays as it is: --memory FILE keeps conversations elsewhere')):
         with pytest.raises(UserError, match=rf'{name} {words}'):
             memory.Memory(tmp_path / name)
