@@ -18,8 +18,6 @@ import sys
 from src import console, files, flags, generators
 from src.console import UsageError, UserError
 
-NAME = 'gpt2-chat'                                      # of our folders among the user's
-
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=console.HelpFormatter)
@@ -60,7 +58,7 @@ def parse_arguments():
 def config_path():
     """The file of settings unless --config names another: ~/.config/gpt2-chat/config.json on Linux."""
     import platformdirs
-    return os.path.join(platformdirs.user_config_dir(NAME, appauthor=False), 'config.json')
+    return os.path.join(platformdirs.user_config_dir(files.OURS, appauthor=False), 'config.json')
 
 
 def configure(parser, path):

@@ -16,6 +16,7 @@ try:
 except ImportError:                                     # Windows: two at once are not kept apart
     fcntl = None
 
+OURS = 'gpt2-chat'                                      # the name of our folders among the user's
 OLD_NAMES = {'117M': '124M', '345M': '355M'}          # what OpenAI called them at first
 
 

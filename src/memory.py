@@ -83,7 +83,7 @@ class Kept(NamedTuple):
 
 def default_path():
     """Where conversations are kept unless told otherwise; on Linux ~/.local/share/gpt2-chat/conversations.db."""
-    return os.path.join(platformdirs.user_data_dir('gpt2-chat', appauthor=False), 'conversations.db')
+    return os.path.join(platformdirs.user_data_dir(files.OURS, appauthor=False), 'conversations.db')
 
 
 class Memory:
