@@ -20,7 +20,7 @@ import unicodedata
 
 from tqdm import tqdm
 
-from src import console, corpus, dialogue, files, memory, readers
+from src import console, corpus, dialogue, files, memory, privacy, readers
 from src.console import UsageError, UserError
 from src.source import DAMAGE, Export, check_encoding
 
@@ -141,12 +141,12 @@ class Importer:
                              args.until and end_of(args.until), args.chats, args.min_score, args.drop_script),
             corpus.Aliases(args.alias), gap=args.session_gap * corpus.HOUR, join=args.bursts == 'join', min_turns=args.min_turns,
             you=args.you and corpus.composed(args.you), you_answer=bool(args.you) and self.style.by_order,
-            redaction=corpus.Redaction() if args.redact else None)
+            redaction=privacy.Redaction() if args.redact else None)
         self.division = corpus.Division(args.validation)
         self.key_file = None if args.pseudonyms is None else args.pseudonyms or self.stem + '.names.json'
         self.pseudonyms = None
         if self.key_file:
-            self.pseudonyms = corpus.Pseudonyms.read(self.key_file) if os.path.isfile(self.key_file) else corpus.Pseudonyms()
+            self.pseudonyms = privacy.Pseudonyms.read(self.key_file) if os.path.isfile(self.key_file) else privacy.Pseudonyms()
         self.tallies = {}                               # format: readers.Tally
         self.written = {'train': [0, 0, 0]}             # split: [conversations, turns, characters]
         self.bar = None

@@ -11,6 +11,7 @@
     source.py      export files where they lie: in folders, zips, zips within zips
     readers/       one file per export format or dataset -> threads of messages
     corpus.py      threads -> conversations to learn from
+    privacy.py     names and messages without what leads to a person
     folders.py     model and run folders without their weights: the newest checkpoint, who speaks
     shards.py      numbers that stay on the disk: npz files larger than memory, read in parts
     batches.py     token chunks -> training batches: whose words are learnt, which windows are drawn
