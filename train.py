@@ -102,6 +102,10 @@ def parse_arguments():
             parser.error(f'--lora_rank {args.lora_rank} trains adapters alone: leave out --{other}')
     if args.lora_alpha and not args.lora_rank:
         parser.error(f'--lora_alpha {args.lora_alpha:g} needs adapters: give --lora_rank, 8 or 16')
+    if args.lora_targets != 'all' and not args.lora_rank:
+        parser.error(f'--lora_targets {args.lora_targets} needs adapters: give --lora_rank, 8 or 16')
+    if (args.seed or 0) >= 1 << 63:
+        parser.error(f'--seed {args.seed} is out of range: a whole number from 0 to 2^63 - 1')
     if args.early_stop and not args.val_every:
         parser.error(f'--early_stop {args.early_stop} needs validations: give --val_every, 100 or so')
     return args

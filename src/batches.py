@@ -115,10 +115,14 @@ class Sampler:
         if not len(self._kept):
             raise UserError(f'the {name} has {self.total_size} tokens, too few to learn from: add text.')
         if counts is not None and not any(block.any() for i in self._kept for block in shards.blocks(counts[i], 1)):
-            raise UserError(f'nothing in the {name} is to be learnt, none of its {self.total_size} tokens: choose another --learn_from.')
+            raise UserError(f'nothing in the {name} is to be learnt, none of its {self.total_size} tokens: choose another --learn_from{self._or_else()}.')
         self.longest = int(self._lengths.max())
         self.rng = np.random.default_rng(seed)
         self._length, self._ends = None, None
+
+    def _or_else(self):
+        """The further way out where something was held out."""
+        return '' if self.name == 'dataset' else ', or what is validated on: another --val_share or --val_dataset'
 
     def place(self, length):
         """Where a random slice of `length` tokens, or fewer, lies: (chunk's index, start, stop)."""
@@ -177,7 +181,7 @@ class TurnSampler(Sampler):
         self._first = np.array(first)
         self._starts, self._stops, self._openings, self._replies = (column.row() for column in columns)
         if not len(self):
-            raise UserError(f'no conversation in the {self.name} has a reply: train with --windows tokens.')
+            raise UserError(f'no conversation in the {self.name} has a reply: train with --windows tokens{self._or_else()}.')
 
     def place(self, length):
         t = int(self._replies[int(self.rng.integers(len(self)))])

@@ -71,12 +71,12 @@ class Run:
         print('Loading dataset...')
         loaded = self._data(args.dataset)
         self.settings = self._settings(loaded, model_folder)
-        held_out = None
+        held_out, name = None, 'dataset'
         if args.val_every and args.val_dataset:
             held_out = self._held_out(loaded)
         elif args.val_every:
-            loaded, held_out = loaded.divided(args.val_share)
-        self.sampler = loaded.sampler(args.seed, args.windows, args.learn_from, args.max_turns)
+            (loaded, held_out), name = loaded.divided(args.val_share), 'training part of the dataset'
+        self.sampler = loaded.sampler(args.seed, args.windows, args.learn_from, args.max_turns, name=name)
         self.seq_len = window(self.sampler, self.hparams.n_ctx, args.seq_len)
         params = self._adapt(self._extend(params, loaded), prefix)
         print('dataset has', self.sampler.total_size, 'tokens')
@@ -177,8 +177,9 @@ class Run:
         types = tuple(self.enc.special_tokens[name] for name in style.type_tokens) or self.hparams.type_tokens      # what a run has, it keeps
         if self.enc.n_vocab <= self.hparams.n_vocab and types == self.hparams.type_tokens:
             return params
-        if self.args.only_train_transformer_layers:
-            raise UsageError(f'the style "{style.name}" brings new tokens, whose embeddings must be learnt: leave out --only_train_transformer_layers.')
+        for flag in ('only_train_transformer_layers', 'freeze_layers'):
+            if getattr(self.args, flag):
+                raise UsageError(f'the style "{style.name}" brings new tokens, whose embeddings must be learnt: leave out --{flag}.')
         n_vocab = max(self.hparams.n_vocab, self.enc.n_vocab)
         print(f'The vocabulary grows from {self.hparams.n_vocab} to {n_vocab} tokens: {" ".join(style.special_tokens)}')
         self.hparams, params = model.extended(self.hparams, params, n_vocab, types, self.seed)
@@ -194,6 +195,9 @@ class Run:
             params = lora.add(params, args.lora_rank, args.lora_alpha or 2 * args.lora_rank, args.lora_targets, self.seed)
         there = lora.settings(params)
         if there:
+            for flag in ('only_train_transformer_layers', 'freeze_layers'):
+                if getattr(args, flag):
+                    raise UsageError(f'{self.directory} trains adapters alone: leave out --{flag}, or give another --run_name.')
             self.base = checkpoint.hold_base(self.directory, prefix, args.models_dir) if self.chief else checkpoint.find_base(prefix, args.models_dir)
             print(f'Training adapters of {lora.describe(there)}; the weights of {self.base.prefix} stay as they are')
         return params

@@ -292,7 +292,7 @@ def test_what_a_dataset_is_called(two, tmp_path, enc):
     size = len(two.chunks[0])
     for loaded, asked, words in ((two, {'learn_from': 'Lena'}, 'nobody in the validation set is called Lena; there are Theo, Mara'),
                                     (two._replace(owners=[np.where(two.owners[0] == 1, 0, two.owners[0])]), {'learn_from': 'Theo'},
-                                     f'nothing in the validation set is to be learnt, none of its {size} tokens: choose another --learn_from'),
+                                     f'nothing in the validation set is to be learnt, none of its {size} tokens: choose another --learn_from, or what is validated on: another --val_share or --val_dataset'),
                                     (plain_text, {'windows': 'turns'}, 'the validation set is plain text'), (plain_text._replace(chunks=[np.array([1])]), {}, 'the validation set has 1 tokens, too few'),
                                     (two._replace(owners=[np.zeros(size, np.int32)]), {'windows': 'turns'}, 'no conversation in the validation set has a reply')):
         with pytest.raises(UserError, match=words):

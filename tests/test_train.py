@@ -710,8 +710,9 @@ def test_flags_that_change_nothing_are_told(here, tmp_path, capsys):
 
 def test_new_tokens_must_be_learnt(here, tmp_path):
     for style in ('tokens', 's'):
-        with pytest.raises(UsageError, match=f'the style "{style}" brings new tokens, .*leave out --only_train_transformer_layers'):
-            here(write_talks(tmp_path, style), '--only_train_transformer_layers', '--stop_after', 2)
+        for flag, *number in (('--only_train_transformer_layers',), ('--freeze_layers', 1)):
+            with pytest.raises(UsageError, match=f'the style "{style}" brings new tokens, .*leave out {flag}'):
+                here(write_talks(tmp_path, style), flag, *number, '--stop_after', 2)
     assert not (tmp_path / 'runs').exists()
     here(write_talks(tmp_path, 'dialogpt'), '--only_train_transformer_layers', '--stop_after', 2)       # its mark is GPT-2's own
     here(write_talks(tmp_path, 's'), '--run_name', 'run2', '--stop_after', 2)
@@ -825,6 +826,8 @@ def test_adapters_are_trained_saved_resumed_and_told(here, tmp_path, demo_models
     assert bundle and all('lora_' in name for name in bundle)
     merged, base = weights(tmp_path / 'runs' / 'run1'), weights(os.path.join(demo_models, 'tiny'))
     assert {name for name in base if not (merged[name] == base[name]).all()} == {name for name in base if name.endswith('/w')}
+    with pytest.raises(UsageError, match='run1 trains adapters alone: leave out --freeze_layers'):
+        here(text, '--freeze_layers', 1, '--stop_after', 14)
     with pytest.raises(UsageError, match='--lora_rank 64 is larger than the smaller side of h0/attn/c_attn/w, which is 32 x 96'):
         here(text, '--lora_rank', 64, '--run_name', 'run2', '--stop_after', 2)
     with pytest.raises(UsageError, match='--lora_rank 2 trains adapters of a model that can speak already, not of random weights'):
@@ -853,6 +856,7 @@ def test_a_part_is_held_out_and_never_trained_on(here, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('flags, words', [
     (['--lora_rank', '4', '--freeze_layers', '1'], '--lora_rank 4 trains adapters alone: leave out --freeze_layers'), (['--lora_alpha', '8'], '--lora_alpha 8 needs adapters'),
+    (['--lora_targets', 'attn'], '--lora_targets attn needs adapters'), (['--seed', str(1 << 63)], '--seed 9223372036854775808 is out of range: a whole number from 0 to 2^63 - 1'),
     (['--early_stop', '3'], '--early_stop 3 needs validations: give --val_every')])
 def test_settings_that_contradict_each_other(flags, words, tmp_path):
     result = run_script('train.py', '--dataset', tmp_path, *flags)
