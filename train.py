@@ -5,7 +5,7 @@
     python train.py --dataset corpus.npz --model_name 355M --run_name run2 --sample_every 250 --stop_after 1001
 
 The run is kept in checkpoint/<run_name>/, a model folder that every other script takes; samples in samples/<run_name>/.
-The same command again resumes it: weights, optimizer, random state and place in the data. Ctrl-C saves first.
+The same command again resumes it: weights, optimizer, random state and place in the data. Ctrl-C saves first, and so does a closed terminal.
 """
 import argparse
 import os
@@ -140,6 +140,10 @@ def train(run):
     run.load()
     if run.args.show_batch:
         return run.show_batch()
+    if run.over:
+        if run.chief:
+            print(run.over)
+        return 0
     if run.chief:
         run.describe()
     if run.workers:

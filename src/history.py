@@ -114,7 +114,6 @@ class History:
 
     def record(self, step, **values):
         """Add `values`, named as in COLUMNS, to the row of `step`: the newest one's, or a new one. About 10 microseconds."""
-        import tensorflow as tf
         with np.errstate(over='ignore'):                # the perplexity of what has diverged
             fields = {name: str(np.float32(value)) for name, value in values.items()}
         with _told(self._path):

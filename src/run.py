@@ -8,10 +8,13 @@
 This file imports no TensorFlow by itself: its start must wait for `connect`.
 """
 import contextlib
+import errno
 import json
 import math
 import os
+import re
 import signal
+import sys
 import time
 from dataclasses import replace
 
@@ -31,7 +34,7 @@ class Run:
         self.args, self.workers = args, workers
         self.chief = workers is None or workers.chief   # who alone writes
         self.directory = os.path.join(args.checkpoint_dir, args.run_name)
-        self.counter, self.average, self.started = 1, (0.0, 0.0), time.time()
+        self.counter, self.average, self.started = 1, (0.0, 0.0), time.perf_counter()
         self.saved = None                               # the counter of the newest checkpoint of this process
         self.bar = None
         self.own = False                                # whether it goes on from a checkpoint of its own
@@ -50,7 +53,7 @@ class Run:
 
     def load(self):
         """Weights, vocabulary, data, optimizer; then where the run stood."""
-        from . import checkpoint, dataset, encoder, settings
+        from . import checkpoint, dataset, encoder, history, settings
         args = self.args
         dataset.check_encoding(args.encoding)
         asked, self.seed = args.seed, settings.fresh_seed() if args.seed is None else args.seed
@@ -64,6 +67,10 @@ class Run:
         if prefix and self.own and asked is None:       # what is still to be drawn, dropout above all, is drawn as it would have been
             self.seed = self._kept(prefix).get('seed', self.seed)
 
+        if self.chief and args.sample_every:
+            for folder in ('samples', os.path.join('samples', args.run_name)):
+                if os.path.lexists(folder) and not os.path.isdir(folder):
+                    raise UserError(f'{os.path.abspath(folder)} is in the way of the samples, which need a folder there: move it away, or write none with --sample_every 0.')
         for flag, needs, there in (('--val_dataset', '--val_every', args.val_dataset and not args.val_every),
                                    ('--max_turns', '--windows turns', args.max_turns and args.windows != 'turns')):
             if there:
@@ -102,6 +109,10 @@ class Run:
                                | {f'--{name}': value for name, value in vars(args).items() if name != 'worker_index'})
         self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
         self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from, loaded.turn_length(args.learn_from))
+        self.history = history.History(self.directory, self.begins, resumed=self.counter > self.begins)
+        self.over = self._over()
+        if self.workers:
+            self.over = self.workers.agree({}, told=self.over)
 
     def _held_out(self, loaded):
         """--val_dataset, as a dataset.Loaded."""
@@ -323,6 +334,25 @@ class Run:
         reader = checkpoint.read_state(prefix)
         return json.loads(reader.get_tensor('progress')) if reader else {}
 
+    def _over(self):
+        """Why not a step is to be taken, and how there would be: a sentence; None where there is one."""
+        args = self.args
+        if args.stop_after and self.counter >= args.stop_after:
+            more = 'a larger --epochs' if args.epochs else f'--stop_after {self.counter + 1} or more'
+            return f'{self.directory} is at step {self.begins} already: {more} goes on.'
+        early = self._early()
+        return early and f'{early}; a larger --early_stop goes on.'
+
+    def _early(self):
+        """What to say where --early_stop ends training; None where it does not."""
+        from . import checkpoint
+        if not self.args.early_stop or self.history.since_best < self.args.early_stop:
+            return None
+        (step, loss), folder = self.history.best, os.path.join(self.directory, 'best')
+        kept = step_of(checkpoint.latest(folder) or '') == step
+        which = f'that checkpoint is in {folder}' if kept else 'that is the model it began with' if step == 1 else 'of that one no checkpoint is kept'
+        return f'{self.history.since_best} validations in a row were not better than {loss:.2f} at step {step:,}: stopped early; {which}'
+
     def describe(self):
         """What is about to run, and an estimate of what it takes."""
         import tensorflow as tf
@@ -338,7 +368,7 @@ class Run:
         print(f'Device: {device}')
         print(f'Model: {plan.n_params(hparams) / 1e6:.1f} million parameters, '
               f'{self.plan.n_trained / 1e6:.1f} million of them trained')
-        steps = max(0, args.stop_after - self.counter) if args.stop_after else None
+        steps = args.stop_after - self.counter if args.stop_after else None
         batches = f' x {args.accumulate_gradients}' if args.accumulate_gradients > 1 else ''
         if self.sampler.padded:
             each = f'{args.batch_size}{batches} replies with the turns before them, up to {self.seq_len} tokens'
@@ -388,15 +418,15 @@ class Run:
 
     def loop(self):
         """Save, sample, validate where due, then step; until stop_after, --early_stop or a signal. Returns the exit status."""
-        from . import history
         args = self.args
-        self.history = history.History(self.directory, self.begins, resumed=self.counter > self.begins)
         if self.history.note:
             print(self.history.note)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+        for name in ('SIGINT', 'SIGTERM', 'SIGHUP'):    # SIGHUP: the terminal is closed, which Windows does otherwise, and nohup has ignored
+            number = getattr(signal, name, None)
+            if number and not (name == 'SIGHUP' and signal.getsignal(number) == signal.SIG_IGN):
+                signal.signal(number, self._on_signal)
         print('Training...')
-        self.started = self.stepped = time.time()
+        self.started = self.stepped = time.perf_counter()
         total = args.stop_after - 1 if args.stop_after else None
         wants_bar = self.chief and (args.log == 'bar' or (args.log == 'auto' and os.isatty(1)))
         self.bar = tqdm(total=total, initial=min(self.counter - 1, total or self.counter), unit='step', dynamic_ncols=True) if wants_bar else None
@@ -417,10 +447,10 @@ class Run:
             self.bar.close()
             self.bar = None
         if self.stop_signal:
-            print('interrupted')
+            self.say('interrupted')
         if self.counter not in (self.saved, began):
             if self.trainer.skipped_in_a_row > 1:       # a single one may be chance; behind more, the weights may be no good
-                print(f'{self.trainer.skipped_in_a_row} steps in a row were skipped: what they left is not saved; go on from {self._sound()}.')
+                self.say(f'{self.trainer.skipped_in_a_row} steps in a row were skipped: what they left is not saved; {self._sound()}.')
             else:
                 self.save()
         self.history.close()
@@ -436,14 +466,14 @@ class Run:
             if self.workers:
                 self.workers.blame()
             raise
-        now = time.time()
+        now = time.perf_counter()
         speed, self.stepped = trainer.positions / (now - self.stepped), now
         at = f'[{self.counter} | {now - self.started:2.2f}]'
         if trainer.skipped_in_a_row:
             self.say(f'{at} the loss is {loss:2.2f}, it or a gradient is not finite: this step is skipped ({trainer.skipped} so far)')
             if trainer.skipped_in_a_row >= trainer.patience:
-                raise UserError(f'{trainer.skipped_in_a_row} steps in a row, up to {self.counter}, had a loss or gradient that is not finite; the checkpoints are as they were: '
-                                f'go on from {self._sound()} with a smaller --learning_rate than {rate:.2g}, with --clip_norm 1, or with --precision float32.')
+                raise UserError(f'{trainer.skipped_in_a_row} steps in a row, up to {self.counter}, had a loss or gradient that is not finite; '
+                                f'{self._sound()} with a smaller --learning_rate than {rate:.2g}, with --clip_norm 1, or with --precision float32.')
         else:
             self.sound = True
             self.average = (self.average[0] * 0.99 + loss, self.average[1] * 0.99 + 1.0)
@@ -458,16 +488,19 @@ class Run:
         self.counter += 1
 
     def _sound(self):
-        """The last checkpoint behind which a step had a finite loss, in words."""
+        """How to go on from the last checkpoint behind which a step had a finite loss, in words."""
         from . import checkpoint
         first = self.counter - self.trainer.skipped_in_a_row + 1 if self.sound else self.begins
         there = checkpoint.listed(self.directory)
-        sound = [prefix for prefix in there if int(prefix.rpartition('-')[2]) < first]
-        if there and sound[-1:] != there[-1:]:
+        sound = [prefix for prefix in there if step_of(prefix) < first]
+        if not there:
+            return 'there is no checkpoint yet: begin again'
+        kept = 'the checkpoints are as they were: go on from '
+        if sound[-1:] != there[-1:]:
             base = os.path.join(self.args.models_dir, self.args.model_name or '124M', 'model.ckpt.index')
-            return (f'--restore_from {sound[-1]}' if sound else
-                    f'--restore_from {"fresh" if os.path.isfile(base) else "scratch"}, for each checkpoint of this run has such weights,')
-        return 'the last one'
+            return kept + (f'--restore_from {sound[-1]}' if sound else
+                           f'--restore_from {"fresh" if os.path.isfile(base) else "scratch"}, for each checkpoint of this run has such weights,')
+        return kept + 'the last one'
 
     def _on_signal(self, number, frame):
         """The first signal lets the step finish and saves; a second Ctrl-C stops at once."""
@@ -476,8 +509,14 @@ class Run:
         self.stop_signal = number
 
     def say(self, line):
-        """A line of output that leaves the bar whole."""
-        print(line, flush=True) if self.bar is None else self.bar.write(line)
+        """A line of output that leaves the bar whole. Where nobody reads it any longer, the run ends as by the signal that says so."""
+        try:
+            print(line, flush=True) if self.bar is None else self.bar.write(line)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):             # a pipe, a terminal
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.stop_signal = self.stop_signal or getattr(signal, 'SIGHUP', signal.SIGTERM)
 
     def save(self):
         """Write the checkpoint of this counter, unless there is one already. Returns its prefix."""
@@ -497,7 +536,7 @@ class Run:
             arguments = {name: value for name, value in vars(self.args).items() if value is not None}
             json.dump(self.settings | {'arguments': arguments}, file, ensure_ascii=False, indent=1)
         self.history.draw()
-        self.saved, self.stepped = self.counter, time.time()
+        self.saved, self.stepped = self.counter, time.perf_counter()
         return prefix
 
     def sample(self):
@@ -515,21 +554,24 @@ class Run:
             texts += [self.enc.decode(ids) for ids in out[:, 1:]]
         blocks = [f'======== SAMPLE {i} ========\n{text}\n' for i, text in enumerate(texts, 1)]
         self.say(blocks[-1])
-        with files.whole(os.path.join('samples', args.run_name, f'samples-{self.counter}'), 'w', encoding=args.encoding, errors='replace') as file:
-            file.write('\n'.join(blocks))
-        self.stepped = time.time()
+        try:
+            with files.whole(os.path.join('samples', args.run_name, f'samples-{self.counter}'), 'w', encoding=args.encoding, errors='replace') as file:
+                file.write('\n'.join(blocks))
+        except (OSError, UserError) as error:           # what was learnt is worth more
+            self.say(f'the samples are not written: {console.describe(error) if isinstance(error, OSError) else error}')
+        self.stepped = time.perf_counter()
 
     def validate(self):
         """The loss on val_batch_count batches, the same ones every time. Keeps the best checkpoint; sees when to stop early."""
-        from . import checkpoint
+        from . import checkpoint, scoring
         args = self.args
         self.say('Calculating validation loss...')
         self.val_sampler.rng = np.random.default_rng(1)
         batches = Batches(self.val_sampler, args.val_batch_size, self.seq_len, self.hparams.n_vocab, replies=self.val_sampler.replies is not None)
         loss, reply_loss = self.trainer.validate(batches, args.val_batch_count)
-        perplexity = math.exp(min(loss if reply_loss is None else reply_loss, 700))
+        perplexity = math.exp(min(loss if reply_loss is None else reply_loss, scoring.LARGEST))
         self.history.record(self.counter, val_loss=loss, perplexity=perplexity)
-        at = f'[{self.counter} | {time.time() - self.started:2.2f}]'
+        at = f'[{self.counter} | {time.perf_counter() - self.started:2.2f}]'
         self.say(f'{at} validation loss = {loss:2.2f}')
         if reply_loss is not None:
             self.say(f'{at} perplexity of replies = {perplexity:2.2f}')
@@ -537,12 +579,17 @@ class Run:
             self.say(f'validation has risen since step {self.history.rising_since:,}: from here on the model learns the training data by heart')
         if self.history.best[0] == self.counter and self.counter > 1 and math.isfinite(loss) and not self.trainer.skipped_in_a_row:
             checkpoint.write_best(self.directory, self.save(), loss)
-        if args.early_stop and self.history.since_best >= args.early_stop:
-            step, best = self.history.best
-            self.say(f'{self.history.since_best} validations in a row were not better than {best:.2f} at step {step:,}: stopped early; '
-                     f'that checkpoint is in {os.path.join(self.directory, "best")}')
+        early = self._early()
+        if early:
+            self.say(early)
             self.stopped_early = True
-        self.stepped = time.time()
+        self.stepped = time.perf_counter()
+
+
+def step_of(prefix):
+    """The step in the name of a checkpoint, such as model-450; 0 where there is none."""
+    found = re.search(r'-(\d+)(-again)?$', prefix)
+    return int(found[1]) if found else 0
 
 
 def duration(seconds):

@@ -27,6 +27,7 @@ from src import checkpoint, dataset, dialogue, encoder, files, model, plan, trai
 from src.batches import Batches, Sampler
 from src.console import UsageError, UserError
 from src.model import HParams
+from src.run import step_of
 
 TRAIN = os.path.join(ROOT, 'train.py')
 TINY = HParams(n_vocab=2048, n_ctx=64, n_embd=32, n_head=4, n_layer=2)          # conftest's `tiny`
@@ -243,6 +244,8 @@ def test_a_run_that_is_past_stop_after_stops_at_once_and_changes_nothing(stopped
     assert 'Loading checkpoint checkpoint/run1/model-5' in stopped_and_resumed.again.stdout
     assert steps(stopped_and_resumed.again) == {} and saves(stopped_and_resumed.again) == []
     assert stopped_and_resumed.after == stopped_and_resumed.before
+    assert stopped_and_resumed.again.stdout.endswith('checkpoint/run1 is at step 5 already: --stop_after 7 or more goes on.\n')
+    assert 'Each step' not in stopped_and_resumed.again.stdout and 'Training...' not in stopped_and_resumed.again.stdout
 
 
 def test_a_resumed_run_starts_at_the_counter_plus_1(stopped_and_resumed):
@@ -492,7 +495,7 @@ TALKS = [[('Theo', 'hi mara'), ('Mara', 'hello theo'), ('Theo', 'how are you'), 
 @pytest.fixture
 def here(demo_models, tmp_path, monkeypatch):
     """here(dataset, *flags): a whole run of train.py, without samples, in tmp_path/runs; raises what main raises."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     monkeypatch.setenv('NO_COLOR', '1')
     monkeypatch.chdir(tmp_path)
 
@@ -626,6 +629,49 @@ def test_no_weights_are_kept_behind_which_nothing_is_finite(here, tmp_path):
     with pytest.raises(UserError, match='go on from --restore_from .*model-4 with'):      # of what it began with nothing is known but that no step was finite
         here(path, '--stop_after', 40)
     here(path, '--stop_after', 7, '--restore_from', run / 'model-4')
+    with pytest.raises(UserError, match='5 steps in a row, up to 6, .* there is no checkpoint yet: begin again with a smaller'):
+        here(path, '--learning_rate', '1e38', '--stop_after', 40, '--run_name', 'run2')
+
+
+@pytest.mark.parametrize('prefix, step', [('runs/run1-2/model-450', 450), ('best/model-450-again', 450), ('run-7/model.ckpt', 0)])
+def test_the_step_in_the_name_of_a_checkpoint(prefix, step):
+    assert step_of(prefix) == step
+
+
+def test_a_closed_terminal_ends_a_run_that_saves_first(here, tmp_path, monkeypatch):
+    step, run = trainer.Trainer.step, tmp_path / 'runs' / 'run1'
+
+    def closing(self, batches, stop=False):
+        signal.raise_signal(signal.SIGHUP)
+        return step(self, batches, stop)
+    monkeypatch.setattr(trainer.Trainer, 'step', closing)
+    assert here(talks(tmp_path), '--stop_after', 9) == 128 + signal.SIGHUP
+    assert checkpoint.latest(str(run)) == str(run / 'model-2')
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)        # as nohup does
+    assert here(talks(tmp_path), '--stop_after', 5) == 0
+    assert checkpoint.latest(str(run)) == str(run / 'model-5')
+
+
+def test_where_nobody_reads_any_longer_a_run_ends_as_by_a_signal(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    run = SimpleNamespace(bar=None, stop_signal=None)
+    with open(write, 'w') as gone:
+        monkeypatch.setattr(sys, 'stdout', gone)
+        script.Run.say(run, '[1 | 0.50] loss=7.62 avg=7.62')
+        assert run.stop_signal == signal.SIGHUP
+        script.Run.say(run, 'Saving checkpoint/run1/model-2')
+
+
+def test_samples_that_cannot_be_written_cost_no_training(here, tmp_path, capsys):
+    (tmp_path / 'samples' / 'run1' / 'samples-2').mkdir(parents=True)
+    here(talks(tmp_path), '--sample_every', 2, '--sample_length', 3, '--stop_after', 4)
+    assert 'the samples are not written: samples/run1/samples-2 is a folder' in capsys.readouterr().out
+    assert checkpoint.latest(str(tmp_path / 'runs' / 'run1')).endswith('model-4')
+    (tmp_path / 'samples' / 'run2').write_text('')
+    with pytest.raises(UserError, match='samples/run2 is in the way of the samples, .*--sample_every 0'):
+        here(talks(tmp_path), '--sample_every', 2, '--run_name', 'run2', '--stop_after', 4)
+    assert not (tmp_path / 'runs' / 'run2').exists()
 
 
 def test_a_step_that_is_skipped_by_chance_costs_no_checkpoint(here, tmp_path, monkeypatch):
@@ -836,13 +882,19 @@ def test_adapters_are_trained_saved_resumed_and_told(here, tmp_path, demo_models
 
 def test_the_best_checkpoint_is_kept_and_training_stops_early(here, tmp_path, capsys):
     """A learning rate far too high: the first validation is the best, and the third after it the last."""
-    here(talks(tmp_path), '--learning_rate', 3, '--optimizer', 'sgd', '--val_every', 2, '--val_batch_count', 2, '--early_stop', 3, '--stop_after', 40)
-    out = capsys.readouterr().out
+    flags, run = ('--learning_rate', 3, '--optimizer', 'sgd', '--val_every', 2, '--val_batch_count', 2, '--early_stop', 3, '--stop_after', 40), tmp_path / 'runs' / 'run1'
+    here(talks(tmp_path), *flags)
+    out, before = capsys.readouterr().out, tree(run)
     losses = {int(step): float(loss) for step, loss in re.findall(r'^\[(\d+) .*validation loss = (.*)$', out, re.M)}
     best = min(losses, key=losses.get)
     assert list(losses)[-1] - best in (5, 6) and 'stopped early' in out and f'Saving {tmp_path}/runs/run1/model-{list(losses)[-1]}' in out
     if best > 1:
-        assert checkpoint.latest(str(tmp_path / 'runs' / 'run1' / 'best')).endswith(f'model-{best}')
+        assert checkpoint.latest(str(run / 'best')).endswith(f'model-{best}')
+    ended = f'at step {best}: stopped early; ' + (f'that checkpoint is in {run}/best' if best > 1 else 'that is the model it began with')
+    assert f'{ended}\n' in out
+    here(talks(tmp_path), *flags)                       # the same command again
+    out = capsys.readouterr().out
+    assert out.endswith(f'{ended}; a larger --early_stop goes on.\n') and 'Training...' not in out and tree(run) == before
 
 
 def test_a_part_is_held_out_and_never_trained_on(here, tmp_path, monkeypatch):
