@@ -245,7 +245,9 @@ class Trainer:
         the devices of this and other workers, of which this is number `index`; None: one device.
         """
         self.hparams, self.params, self.accumulate, self.recompute = hparams, params, accumulate, recompute
-        self.optimizer_name, self._scheduled = optimizer, not isinstance(learning_rate, (int, float))
+        self.optimizer_name = optimizer
+        self._schedule, rate = (None, learning_rate) if isinstance(learning_rate, (int, float)) else (learning_rate, 0.0)     # then each step sets it
+        self.steps = 0                                                     # so far, skipped ones too: the schedule's place
         self.strategy = strategy
         if recompute:
             console.free_at_once()
@@ -260,7 +262,7 @@ class Trainer:
             with tf.device(device):
                 own = params if i == 0 else model.nested({name: tf.Variable(v, trainable=v.trainable) for name, v in model.flat(params).items()})
                 self.replicas.append(Replica(
-                    hparams, own, lambda: make(learning_rate, beta, beta2, weight_decay=decay), recompute=recompute, precision=precision, dropout=dropout,
+                    hparams, own, lambda: make(rate, beta, beta2, weight_decay=decay), recompute=recompute, precision=precision, dropout=dropout,
                     trainable=trained(own, only_transformer_layers, freeze_layers, base_vocab), label_smoothing=label_smoothing, clip_norm=clip_norm,
                     seed=seed + self._first + i, tokens=tokens, accumulate=accumulate))
         first = self.replicas[0]
@@ -334,6 +336,10 @@ class Trainer:
         Raises UserError when the device's memory does not hold it.
         """
         stop = tf.constant(float(stop))
+        if self._schedule:
+            rate = self.learning_rate
+            for replica in self.replicas:
+                replica.inner.learning_rate = rate
         try:
             drawn = [batches.next() for _ in range(self.accumulate)]
             if self.accumulate == 1:
@@ -350,12 +356,13 @@ class Trainer:
         self.positions, self.stopped = sum(X.size for X, *_ in drawn), bool(stop)
         self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
         self.skipped += not finite
+        self.steps += 1
         return float(loss)
 
     @property
     def learning_rate(self):
         """That of the next step, a float."""
-        return float(self.replicas[0].inner.learning_rate)
+        return float(self._schedule(self.steps) if self._schedule else self.replicas[0].inner.learning_rate)
 
     def validate(self, batches, count):
         """(the mean loss over the tokens that count in `count` batches, that over those of them in replies): floats; the second is
@@ -373,29 +380,33 @@ class Trainer:
 
     def state(self, **progress):
         """{name: tensor}: the optimizer's variables, and `progress`, anything that JSON takes."""
-        note = json.dumps(progress | {'optimizer': self.optimizer_name})
+        note = json.dumps(progress | {'optimizer': self.optimizer_name, 'steps': self.steps})
         return {f'optimizer/{i}': value for i, value in enumerate(self.optimizer.variables)} | {'drawn': self.replicas[0].drawn, 'progress': tf.constant(note)}
 
     def restore(self, reader):
         """Put back what `state` gave, from checkpoint.read_state's reader. Returns the progress.
 
-        The optimizer starts anew, and progress says why under 'note', when the run used another one or trained other variables.
+        The optimizer starts anew, and progress says why under 'note', when the run used another one or trained other variables. A schedule goes on.
         """
         progress = json.loads(reader.get_tensor('progress'))
         kept = reader.get_variable_to_shape_map()
-        variables = self.optimizer.variables
-        fits = (progress['optimizer'] == self.optimizer_name and f'optimizer/{len(variables)}' not in kept
-                and all(kept.get(f'optimizer/{i}') == v.shape.as_list() for i, v in enumerate(variables)))
+        rate, n_kept = self.learning_rate, sum(name.startswith('optimizer/') for name in kept)
+
+        def expected(replica):                          # older states of a schedule are without its rate
+            variables = replica.optimizer.variables
+            return variables if len(variables) == n_kept else [v for v in variables if v is not replica.inner.learning_rate]
+        shapes = [v.shape.as_list() for v in expected(self.replicas[0])]
+        fits = progress['optimizer'] == self.optimizer_name and shapes == [kept.get(f'optimizer/{i}') for i in range(n_kept)]
+        self.steps = progress.get('steps', progress.get('counter', 1) - 1)
         if not fits:
             return progress | {'note': f'the optimizer starts anew: the run was trained with {progress["optimizer"]}, on other variables or in another precision'}
-        rate = self.learning_rate
         for replica in self.replicas:
-            for i, value in enumerate(replica.optimizer.variables):
+            for i, value in enumerate(expected(replica)):
                 value.assign(reader.get_tensor(f'optimizer/{i}'))
-            if not self._scheduled:
-                replica.inner.learning_rate = rate                         # what is asked for now, not what was then
+            replica.inner.learning_rate = rate                             # what is asked for now, not what was then
             if 'drawn' in kept:
                 replica.drawn.assign(reader.get_tensor('drawn'))
+        self.steps = progress.get('steps', int(self.replicas[0].inner.iterations))         # older states do not tell
         return progress
 
 

@@ -281,6 +281,28 @@ def test_another_optimizer_or_other_variables_start_anew_and_say_so(tmp_path, th
     assert all((ours.numpy() == theirs.numpy()).all() for ours, theirs in zip(again.optimizer.variables, fresh.optimizer.variables))
 
 
+@pytest.mark.parametrize('then', ['a number', 'a schedule', 'a schedule, in an older state', 'another optimizer'])
+def test_a_schedule_goes_on_at_the_step_of_the_run(tmp_path, then):
+    """With Adam's moments, where it is Adam's run, whether or not there was a schedule before."""
+    rate = trainer.schedule('linear', 1e-2, 2, 10)
+    first, batches = Trainer(SMALL, rough_params(SMALL), learning_rate=rate if 'schedule' in then else 1e-3, optimizer='sgd' if 'another' in then else 'adam'), Windows(WINDOWS)
+    for _ in range(4):
+        first.step(batches)
+    state = first.state(counter=6)
+    if 'older' in then:                                 # its rate was no variable, and the steps not told
+        variables = [v for v in first.optimizer.variables if v is not first.optimizer.learning_rate]
+        state = {f'optimizer/{i}': v for i, v in enumerate(variables)} | {'drawn': state['drawn'], 'progress': tf.constant('{"optimizer": "adam", "counter": 6}')}
+    reader, at = checkpoint.read_state(checkpoint.save(str(tmp_path), SMALL, first.params, 1, state)), batches.i
+    again = restored(tmp_path, learning_rate=rate)
+    assert ('note' in again.restore(reader)) == ('another' in then)
+    assert again.steps == 4 and again.learning_rate == float(rate(4))
+    assert int(again.optimizer.iterations.numpy()) == (0 if 'another' in then else 4)
+    losses = [again.step(batches) for _ in range(3)]
+    if 'schedule' in then:
+        batches.i = at
+        assert losses == [first.step(batches) for _ in range(3)] and largest_difference(weights_of(first), weights_of(again)) == 0
+
+
 def test_a_damaged_state_is_a_sentence(tmp_path):
     first = Trainer(SMALL, rough_params(SMALL))
     first.step(Windows(WINDOWS))
