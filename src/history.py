@@ -31,14 +31,15 @@ POINTS = 1000                                           # the picture's x axis h
 class History:
     """The course of the run in `directory`, whose next step is `counter`. What is there is read at once; files change from the first record on.
 
-    resumed: it goes on from the checkpoint of `counter`, whose validation, if there was one, counts.
+    resumed: it goes on from the checkpoint of `counter`, whose validation, if there was one, counts. since: validations before this step
+    measured something else, and do not count.
     note: a sentence for the user when history.csv has lines that are none of ours (it is then kept under another name), else ''.
     Raises UserError, here and in each method, when a file cannot be read or written.
     """
 
-    def __init__(self, directory, counter, resumed=False):
+    def __init__(self, directory, counter, resumed=False, since=0):
         self.directory, self.counter, self.note = directory, counter, ''
-        self._resumed, self._again = resumed, {}        # _again: the validation of that checkpoint, for TensorBoard, which forgets it
+        self._since, self._resumed, self._again = since, resumed, {}     # _again: the validation of that checkpoint, for TensorBoard, which forgets it
         self._path, self._aside = os.path.join(directory, 'history.csv'), None
         self._losses, self._validations = {}, {}        # step -> loss, step -> val_loss
         self._csv = self._events = None
@@ -109,7 +110,7 @@ class History:
     def _remember(self, step, loss=None, val_loss=None, **others):
         if loss is not None:
             self._losses[step] = loss
-        if val_loss is not None:
+        if val_loss is not None and step >= self._since:
             self._validations[step] = math.inf if math.isnan(val_loss) else val_loss
 
     def record(self, step, **values):

@@ -9,6 +9,7 @@ This file imports no TensorFlow by itself: its start must wait for `connect`.
 """
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -109,7 +110,9 @@ class Run:
                                | {f'--{name}': value for name, value in vars(args).items() if name != 'worker_index'})
         self.model_folder, self.special_tokens = model_folder, (loaded.dialogue or {}).get('special_tokens', {})
         self.dialogue = loaded.dialogue and dataset.remembered(loaded.dialogue, args.learn_from, loaded.turn_length(args.learn_from))
-        self.history = history.History(self.directory, self.begins, resumed=self.counter > self.begins)
+        if held_out:
+            self._note_measure(dataset.fingerprint(held_out))
+        self.history = history.History(self.directory, self.begins, self.counter > self.begins, (self.settings['measured'] or {}).get('since', 0))
         self.over = self._over()
         if self.workers:
             self.over = self.workers.agree({}, told=self.over)
@@ -223,13 +226,13 @@ class Run:
         folder = files.model_folder(args.model_name, args.models_dir) if args.model_name else model_folder
         now = {'vocabulary_sha256': files.sha256(os.path.join(folder, 'encoder.json'), os.path.join(folder, 'vocab.bpe')),
                'dataset': args.dataset, 'dataset_tokens': sum(map(len, loaded.chunks)), 'data_sha256': dataset.fingerprint(loaded),
-               'held_out': args.val_share if args.val_every and not args.val_dataset else 0}
+               'held_out': args.val_share if args.val_every and not args.val_dataset else 0, 'measured': None}
         if not self.continues or not os.path.isfile(path):              # a run of a fork has none
             return now
         try:
             with open(path, encoding='utf-8') as file:
                 then = json.load(file)
-            changed = []
+            changed, now['measured'] = [], then.get('measured')
             if args.model_name is None:
                 now['vocabulary_sha256'] = then['vocabulary_sha256']    # the run has its own, with the special tokens that it learnt
             elif then['vocabulary_sha256'] != now['vocabulary_sha256']:
@@ -245,6 +248,29 @@ class Run:
         if changed and not args.allow_change:
             raise UsageError(f'{self.directory} was trained with {"; and with ".join(changed)}: --allow_change goes on all the same, another --run_name starts anew.')
         return now
+
+    def _note_measure(self, held_out):
+        """Note in self.settings what validations measure, of the data with this fingerprint, and since which step they do: others are not comparable."""
+        args, then = self.args, self.settings['measured'] or {'since': 0}         # a run of before that noted nothing measured the same
+        what = [held_out, args.windows, args.learn_from, args.max_turns * (args.windows == 'turns'), self.seq_len, args.val_batch_size * args.val_batch_count]
+        now = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+        self.remeasured = then.get('sha256', now) != now
+        if self.remeasured and self.own:
+            print('validations measure something else than before (by --val_dataset, --windows or the like): the best is looked for anew')
+        self.settings['measured'] = {'sha256': now, 'since': self.counter if self.remeasured else min(then['since'], self.counter)}
+
+    def _keep_former_best(self):
+        """Set best/ aside where other validations found it than those of now."""
+        from . import checkpoint
+        best, number = os.path.join(self.directory, 'best'), 1
+        former = checkpoint.latest(best)
+        if former is None or not (self.remeasured or step_of(former) < self.settings['measured']['since']):
+            return
+        while os.path.exists(f'{best}-{number}'):
+            number += 1
+        os.replace(best, f'{best}-{number}')
+        self.say(f'{former} was the best by other validations: it is kept in {best}-{number}')
+        self.remeasured = False
 
     def _warn_of_padding(self, sampler):
         sentence = padding(sampler, self.seq_len)
@@ -443,6 +469,8 @@ class Run:
             if self.leaving:
                 break
             self.step()
+        if self.chief and not self.leaving and self.counter != began and args.val_every and self.counter % args.val_every == 0:
+            self.validate()                             # who goes on from here begins behind it
         if self.bar is not None:
             self.bar.close()
             self.bar = None
@@ -578,7 +606,9 @@ class Run:
         if self.history.rising_since:
             self.say(f'validation has risen since step {self.history.rising_since:,}: from here on the model learns the training data by heart')
         if self.history.best[0] == self.counter and self.counter > 1 and math.isfinite(loss) and not self.trainer.skipped_in_a_row:
-            checkpoint.write_best(self.directory, self.save(), loss)
+            newest = self.save()
+            self._keep_former_best()
+            checkpoint.write_best(self.directory, newest, loss)
         early = self._early()
         if early:
             self.say(early)

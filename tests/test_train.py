@@ -722,6 +722,22 @@ def test_the_best_validation_is_known_to_who_goes_on_from_it(here, tmp_path):
     assert 4 in scalars(run)['val_loss']
 
 
+def test_another_validation_looks_for_the_best_anew(here, tmp_path, capsys):
+    """And keeps what the former one found; the validation at the last step is made before it is saved."""
+    path, run, flags = talks(tmp_path), tmp_path / 'runs' / 'run1', ('--val_every', 2, '--val_batch_count')
+    here(path, *flags, 2, '--stop_after', 4)
+    assert '4,,,,' in (run / 'history.csv').read_text() and checkpoint.latest(str(run / 'best')).endswith('model-4')
+    capsys.readouterr()
+    here(path, *flags, 1, '--stop_after', 6, *NO_STEP)
+    out = capsys.readouterr().out
+    assert 'validations measure something else than before' in out and f'{run}/best/model-4 was the best by other validations: it is kept in {run}/best-1\n' in out
+    assert checkpoint.latest(str(run / 'best')).endswith('model-6') and checkpoint.latest(str(run / 'best-1')).endswith('model-4')
+    here(path, *flags, 1, '--stop_after', 8, *NO_STEP)
+    assert 'something else' not in capsys.readouterr().out
+    assert checkpoint.latest(str(run / 'best')).endswith('model-6')     # 8 is as good
+    assert not (run / 'best-2').exists()
+
+
 def test_what_was_held_out_stays_so(here, tmp_path):
     here(talks(tmp_path), '--stop_after', 3)
     with pytest.raises(UsageError, match='was trained with 0 of the dataset held out .* now that is 0.05'):
