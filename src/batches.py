@@ -139,6 +139,11 @@ class Sampler:
         i, start, stop = self.place(length)
         return self.chunks[i][start:stop]
 
+    def mean_length(self, length):
+        """How many tokens a random slice of `length`, or fewer, has on average."""
+        kept = self._lengths[self._kept]
+        return float(np.average(np.minimum(kept, length), weights=np.maximum(1, kept - length + 1)))
+
     def draw(self, length):
         """A place, and for each token there whether it is learnt; places in which nothing is are passed over."""
         for _ in range(100000):

@@ -131,7 +131,7 @@ class Run:
         args = self.args
         if args.epochs is not None:
             drawn = args.batch_size * args.accumulate_gradients         # windows a step
-            one = len(self.sampler) / drawn if self.sampler.padded else self.sampler.total_size / (drawn * self.seq_len)
+            one = len(self.sampler) / drawn if self.sampler.padded else self.sampler.total_size / (drawn * self.sampler.mean_length(self.seq_len))
             args.stop_after = math.ceil(args.epochs * one) + 1
         if args.warmup_ratio is not None:
             if not args.stop_after:
@@ -401,7 +401,7 @@ class Run:
             share = f'each of {len(self.sampler)} replies {(steps or 0) * args.batch_size * args.accumulate_gradients / len(self.sampler):.2f} times'
         else:
             each = f'{args.batch_size} x {self.seq_len} tokens{batches} = {tokens}'
-            share = f'{(steps or 0) * tokens / self.sampler.total_size:.2f} epochs'
+            share = f'{(steps or 0) * tokens * self.sampler.mean_length(self.seq_len) / self.seq_len / self.sampler.total_size:.2f} epochs'
         print(f'Each step: {each}; ' + ('until Ctrl-C' if steps is None else f'{steps} step{"s" * (steps != 1)} = {share}'))
         seconds = self.plan.seconds(trainer.measured_flops(self.trainer.precision))
         total = '' if not steps else f', {duration(steps * seconds)} in all'

@@ -286,6 +286,13 @@ def test_batches_of_turns_are_as_long_as_their_longest_window(two):
     assert Batches(TurnSampler([np.arange(len(owners[0]))], owners), 2, 1000, 2048).next()[0].shape == (2, 128)
 
 
+def test_the_mean_length_of_a_window():
+    """Chunks of 64 and 10 tokens: windows of 16 have 49 starts in the one, and 1 in the other."""
+    sampler = Sampler([np.arange(64), np.arange(10)], seed=0)
+    assert sampler.mean_length(64) == 37 and sampler.mean_length(16) == (49 * 16 + 10) / 50 and sampler.mean_length(8) == 8
+    assert np.mean([len(sampler.sample(64)) for _ in range(2000)]) == pytest.approx(37, abs=3)
+
+
 def test_what_a_dataset_is_called(two, tmp_path, enc):
     """Sentences about a validation set name it, with its numbers and the way out."""
     plain_text = load_corpus(enc, write(tmp_path / 'b.txt', 'Just a text, nothing else.'))
