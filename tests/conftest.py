@@ -20,7 +20,9 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 os.chdir(ROOT)
-signal.signal(signal.SIGINT, signal.default_int_handler)            # a background shell has it ignored, and children inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)            # a background shell has it ignored, as nohup has SIGHUP, and children inherit that
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 from src import console, corpus, dialogue, readers                  # noqa: E402
 

@@ -474,7 +474,8 @@ def test_an_export_is_not_overwritten(here, monkeypatch):
     here.put('empty.txt', '')
     here.good('exports/result.json', '--pseudonyms')
     for name, style in dialogue.STYLES.items():
-        here.put(f'{name}.txt', ''.join(style.render(dialogue.seated(thread, style, 'Theo')) for thread in readers.read(os.path.join(DEMO, 'result.json'))))
+        here.put(f'{name}.txt', ''.join(style.render(dialogue.seated(thread, style, next(turn.speaker for turn in thread.turns if turn.speaker != thread.turns[0].speaker)))
+                                        for thread in readers.read(os.path.join(DEMO, 'result.json'))))
     for name in ('empty.txt', 'corpus.names.json', 'report.json', *(f'{style}.txt' for style in dialogue.STYLES)):
         assert import_chats.export_format(str(here.path / name)) is None
     monkeypatch.chdir(here.path)

@@ -511,10 +511,12 @@ def here(demo_models, tmp_path, monkeypatch):
 
 
 def write_talks(folder, style, times=6):
-    """TALKS in a style, with Mara in the second seat; a path."""
+    """TALKS in a style, with Mara in the second seat, who begins where the style lets her; a path."""
     style, text = dialogue.get_style(style), ''
     for talk in TALKS:
         talk = dialogue.Conversation([dialogue.Turn(name, words, 1000 * i) for i, (name, words) in enumerate(talk)])
+        if style.by_order and talk.turns[0].speaker == 'Mara':
+            talk.turns.pop(0)
         text += style.render(dialogue.seated(talk, style, you='Mara'))
     path = folder / f'{style.name}.txt'
     path.write_text(text * times, encoding='utf-8')
@@ -826,7 +828,7 @@ CORPUS = {
     ('name', 'replies'): ['Theo: hi mara\nMara:', '[ hello theo\n', '[Theo', ':', '[ how are you\n', '[Mara', ':', '[ good\n and you\n', '[<|endoftext|>',
                           'Mara: are you up\nTheo:', '[ yes\n', '[Mara', ':', '[ tea?\n', '[<|endoftext|>'],
     ('dialogpt', 'B'): ['hi mara', '<|endoftext|>', '[hello theo', '[<|endoftext|>', 'how are you', '<|endoftext|>', '[good\n and you', '[<|endoftext|>', '[<|endoftext|>',
-                        '<|endoftext|>', '[are you up', '[<|endoftext|>', 'yes', '<|endoftext|>', '[tea?', '[<|endoftext|>', '[<|endoftext|>'],
+                        'yes', '<|endoftext|>', '[tea?', '[<|endoftext|>', '[<|endoftext|>'],
     ('tokens', '<sp2>'): ['<bos>', '<sp1>', ' hi mara', '<sp2>', '[ hello theo', '[<sp1>', ' how are you', '<sp2>', '[ good\n and you', '[<eos>',
                           '<bos>', '<sp2>', '[ are you up', '[<sp1>', ' yes', '<sp2>', '[ tea?', '[<eos>'],
 }
