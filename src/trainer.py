@@ -78,14 +78,14 @@ PRECISIONS = {'float32': tf.float32, 'bfloat16': tf.bfloat16, 'float16': tf.floa
 FUSED_FROM = 1 << 18                                  # activations of a layer from which compiled pieces are worth their launch
 SCHEDULES = {
     # warm: steps since the warm-up, as a share of those until the end; so_far: steps, as a multiple of the warm-up's
-    'constant': lambda warm, so_far: tf.ones_like(warm),
+    'constant': lambda warm, so_far: 1,
     'linear': lambda warm, so_far: 1 - warm,
-    'cosine': lambda warm, so_far: 0.1 + 0.45 * (1 + tf.cos(math.pi * warm)),           # Loshchilov and Hutter 2017, arXiv:1608.03983
-    'noam': lambda warm, so_far: tf.math.rsqrt(tf.maximum(so_far, 1)),                  # Vaswani et al. 2017, arXiv:1706.03762, section 5.3
+    'cosine': lambda warm, so_far: 0.1 + 0.45 * (1 + math.cos(math.pi * warm)),         # Loshchilov and Hutter 2017, arXiv:1608.03983
+    'noam': lambda warm, so_far: 1 / math.sqrt(so_far),                                 # Vaswani et al. 2017, arXiv:1706.03762, section 5.3
 }
 
 
-class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
+class Schedule:
     """A learning rate that rises from 0 to `peak` in warmup_steps and then goes as SCHEDULES says: constant; linear down to 0, or
     cosine down to a tenth, over the rest of `steps`; noam, with the inverse square root of the step."""
 
@@ -93,10 +93,10 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.kind, self.peak, self.warmup_steps, self.steps = kind, peak, warmup_steps, steps
 
     def __call__(self, step):
-        step = tf.cast(step, tf.float32)
-        warm = tf.clip_by_value((step - self.warmup_steps) / max(1, (self.steps or 0) - self.warmup_steps), 0, 1)
-        after = SCHEDULES[self.kind](warm, step / max(1, self.warmup_steps))
-        return self.peak * tf.where(step < self.warmup_steps, step / max(1, self.warmup_steps), after)
+        if step < self.warmup_steps:
+            return self.peak * step / self.warmup_steps
+        warm = min(1, (step - self.warmup_steps) / max(1, (self.steps or 0) - self.warmup_steps))
+        return self.peak * SCHEDULES[self.kind](warm, step / max(1, self.warmup_steps))
 
 
 def schedule(kind, peak, warmup_steps=0, steps=None):
