@@ -30,7 +30,8 @@ from prompt_toolkit.output import create_output
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
-from .terminal import Plain, in_line, indented, shown
+from .console import in_line, shown
+from .terminal import Plain, indented
 
 # Of the 256 colours of a terminal, those with about the same contrast to black as to white (4 to 5 each; WCAG 2.1's formula).
 COLOURS = ('#008700', '#d70087', '#008787', '#af5f00', '#5f5fff', '#d70000', '#875fd7', '#5f8700')
@@ -63,7 +64,8 @@ class Screen(Plain):
         self._completions.complete = complete
         while True:
             try:
-                return self._messages.prompt([(self.colour(name), in_line(name) + ':'), ('', ' ')], bottom_toolbar=' ' + in_line(status), enable_suspend=True)
+                with put_back():
+                    return self._messages.prompt([(self.colour(name), in_line(name) + ':'), ('', ' ')], bottom_toolbar=' ' + in_line(status), enable_suspend=True)
             except KeyboardInterrupt:
                 self.note('Ctrl-D or /quit ends the chat')
             except EOFError:
@@ -142,18 +144,26 @@ class Lines:
 
 
 @contextlib.contextmanager
-def unechoed():
-    """What is typed meanwhile waits for the next prompt, and does not show between the words of a reply."""
+def put_back():
+    """Afterwards the terminal is as before, even where a signal came in the moment in which it was changed. Yields how it was, None where there is none."""
     if termios is None or not sys.stdin.isatty():
-        yield
+        yield None
         return
     kept = termios.tcgetattr(sys.stdin)
-    quiet = [*kept[:3], kept[3] & ~termios.ECHO, *kept[4:]]
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
     try:
-        yield
+        yield kept
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, kept)
+        with contextlib.suppress(termios.error):        # it is closed
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, kept)
+
+
+@contextlib.contextmanager
+def unechoed():
+    """What is typed meanwhile waits for the next prompt, and does not show between the words of a reply."""
+    with put_back() as kept:
+        if kept:
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, [*kept[:3], kept[3] & ~termios.ECHO, *kept[4:]])
+        yield
 
 
 class Typed(History):

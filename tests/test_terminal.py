@@ -1,4 +1,5 @@
 """The two ends of a chat: lines from a pipe, and prompt_toolkit fed with keys, without a terminal."""
+import contextlib
 import io
 import os
 import stat
@@ -13,7 +14,7 @@ from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
-from src import screen, terminal
+from src import console, screen, terminal
 from src.dialogue import Turn
 
 NASTY = '\x1b[2Jhi\x07\x00\x9b31m \u202eevil\u2066\x7f'
@@ -64,9 +65,9 @@ def test_what_is_no_text_is_told_and_passed_on(monkeypatch, capsys):
 
 def test_what_steers_a_terminal():
     steers = [*map(chr, [*range(9), *range(11, 32), *range(127, 160)]), *'\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069']
-    assert terminal.shown(''.join(steers)) == '\ufffd' * len(steers)
-    assert terminal.shown('Grüße,\tمرحبا 💛\n') == 'Grüße,\tمرحبا 💛\n'
-    assert terminal.in_line('Mara\nTheo:\t\x1bx') == 'Mara Theo: \ufffdx'
+    assert console.shown(''.join(steers)) == '\ufffd' * len(steers)
+    assert console.shown('Grüße,\tمرحبا 💛\n') == 'Grüße,\tمرحبا 💛\n'
+    assert console.in_line('Mara\nTheo:\t\x1bx') == 'Mara Theo: \ufffdx'
 
 
 def test_nothing_steers_the_terminal(monkeypatch, capsys, keys):
@@ -81,7 +82,7 @@ def test_nothing_steers_the_terminal(monkeypatch, capsys, keys):
             send('\x1b[200~' + NASTY + '\x1b[201~\r')
         assert each.ask(NASTY) == NASTY
     for text in (capsys.readouterr().out, paper.text.replace('\r', '')):
-        assert not terminal.STEERING.search(text) and text.count('hi\ufffd') >= 8 and 'a\ufffd[0m' in text
+        assert not console.STEERING.search(text) and text.count('hi\ufffd') >= 8 and 'a\ufffd[0m' in text
 
 
 def test_a_stopped_reply():
@@ -162,6 +163,34 @@ def test_what_was_typed_cannot_be_kept(tmp_path, capsys):
         ends.forget()
     (tmp_path / 'deep').write_text('[' * 100000 + '\n"hi"\n')
     assert list(screen.Typed(str(tmp_path / 'deep')).load_history_strings()) == ['hi']
+
+
+@pytest.mark.parametrize('ends', [SystemExit, KeyboardInterrupt])
+def test_the_terminal_is_put_right_whenever_a_signal_comes(keys, monkeypatch, ends):
+    """Just when the prompt has made it raw, and does not know yet that it has; and in a reply."""
+    termios, tty = pytest.importorskip('termios'), pytest.importorskip('tty')
+    end = os.openpty()
+    with open(end[0], 'wb'), open(end[1]) as stdin:
+        monkeypatch.setattr(sys, 'stdin', stdin)
+        before = termios.tcgetattr(stdin)
+
+        def cut_short(*arguments, **options):
+            tty.setraw(stdin)
+            raise ends
+
+        def pieces():
+            assert termios.tcgetattr(stdin) != before
+            cut_short()
+            yield
+
+        monkeypatch.setattr(keys[1]._messages, 'prompt', cut_short)
+        if ends == SystemExit:
+            with pytest.raises(SystemExit):
+                keys[1].ask('Theo')
+            assert termios.tcgetattr(stdin) == before
+        with contextlib.suppress(SystemExit):
+            keys[1].speak('Mara', pieces())
+        assert termios.tcgetattr(stdin) == before
 
 
 def test_completions():
