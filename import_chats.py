@@ -459,7 +459,7 @@ def naming(path):
 
 def tell(text, indent=2):
     """Print a paragraph as wide as the terminal is."""
-    print(textwrap.fill(corpus.shown(text), COLUMNS, subsequent_indent=' ' * indent, break_long_words=False, break_on_hyphens=False))
+    print(textwrap.fill(console.shown(text), COLUMNS, subsequent_indent=' ' * indent, break_long_words=False, break_on_hyphens=False))
 
 
 def tell_dropped(reasons):
@@ -485,8 +485,8 @@ def counted(n, what):
 
 def cell(text, columns):
     """Text cut or filled to so many columns of a terminal, in which a Chinese character or an emoji takes two."""
-    text = corpus.shown(text)
-    widths = [0 if unicodedata.combining(c) or c in '\u200d\ufe0f' else 2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in text]
+    text = console.in_line(text)
+    widths = [0 if unicodedata.category(c) in ('Cf', 'Me', 'Mn') else 2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in text]
     if sum(widths) > columns:
         room = columns - 1
         kept = next(i for i in range(len(text) + 1) if sum(widths[:i + 1]) > room)

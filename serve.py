@@ -14,7 +14,7 @@ import signal
 import socket
 
 from src import console, files, flags, generators
-from src.console import UsageError, UserError
+from src.console import UsageError, UserError, in_line
 
 
 def port(text):
@@ -77,7 +77,7 @@ def serve(args):
         raise UsageError(f'--host {args.host} lets other machines in: give --token too, or SERVE_TOKEN in the environment.')
     if args.token is not None and not (args.token.isascii() and args.token.isprintable() and args.token.strip() == args.token != ''):
         raise UsageError('--token must be one word or more of plain letters, digits and signs.')
-    from src import api, chat, scheduler, terminal
+    from src import api, chat, scheduler
     with listener(args.host, args.port) as bound:
         place = files.find_model(args.model_name, args.models_dir, args.run_name, args.checkpoint_dir)
         generator, weights = generators.open_generator(place, args.models_dir, args.precision, args.verbose, drafted=False)        # steps are shared by all
@@ -101,7 +101,7 @@ def serve(args):
             signal.signal(number, lambda *_: None)
         bound.listen(128)
         host, port = bound.getsockname()[:2]
-        print(f'http://{f"[{host}]" if ":" in host else host}:{port} answers as {terminal.in_line(session.answerer)} ({weights}). Ctrl-C ends it.', flush=True)
+        print(f'http://{f"[{host}]" if ":" in host else host}:{port} answers as {in_line(session.answerer)} ({weights}). Ctrl-C ends it.', flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.Server(app, engine, args.verbose).run([bound])
 

@@ -30,6 +30,7 @@ HEADER = 32                                             # tokens in which the mo
 RECALLED = 1 / 8                                        # of n_ctx, for turns that are recalled
 LOOP = 24                                               # tokens of the same three times or more are a loop
 DAY = 24 * 60 * 60 * 1000                               # milliseconds
+PAUSE, READING, TYPING = 5000, 50, 150                  # milliseconds: before a turn, and for each character of the turn before and of its own
 KNOWN = 20                                              # people of the training data whose marks no reply may hold
 ANTI = 0.5                                              # weight of what a reply is worth without the conversation: Li et al. 2016, section 4.5.1
 UNSETTLED = re.compile(r'[<\\][^>]{0,16}\Z|["\s]+\Z')   # an end of text that later tokens may still change
@@ -317,7 +318,7 @@ class ChatSession:
 
     def next_time(self, text=''):
         """When the next turn is said, in milliseconds since 1970: later than the one before by the time that reading that and typing takes."""
-        return self.turns[-1].time + 5000 + 50 * len(self.turns[-1].text) + 150 * len(text) if self.turns else self._start
+        return self.turns[-1].time + PAUSE + READING * len(self.turns[-1].text) + TYPING * len(text) if self.turns else self._start
 
     def improvise(self, people=None, length=None):
         """Go on among the people themselves: yield (speaker, iterator of the words) turn by turn until the model ends the conversation.

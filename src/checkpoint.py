@@ -199,12 +199,6 @@ def write_best(directory, prefix, loss):
     return target
 
 
-def best_loss(directory):
-    """The validation loss of the checkpoint in directory/best, or None when there is none."""
-    best = os.path.join(directory, 'best')
-    return _losses(best).get(os.path.basename(latest(best) or ''))
-
-
 def _losses(best):
     """best/validation.json; {} when there is none."""
     path = os.path.join(best, 'validation.json')

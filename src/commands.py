@@ -15,9 +15,9 @@ import time
 from typing import Callable, NamedTuple
 
 from . import console, dialogue, files, transcript
-from .console import UsageError, UserError
+from .console import UsageError, UserError, in_line
 from .settings import Settings, check_settings
-from .terminal import in_line, indented
+from .terminal import indented
 
 ROUNDS = 8                                              # turns of a group, at most, until it is my turn again
 CANDIDATES = 64                                         # replies made at once, at most: each takes a cache of its own

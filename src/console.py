@@ -1,4 +1,4 @@
-"""What every script shares at its edge: errors as one sentence, exit codes, a quiet TensorFlow.
+"""What every script shares at its edge: errors as one sentence, exit codes, what of a text may reach a terminal, a quiet TensorFlow.
 
 Library code raises UserError with a sentence that names the file or value and the way out; `run` prints it.
 Anything else that escapes is our bug and keeps its traceback.
@@ -103,7 +103,6 @@ def run(main):
 
 def fail(message, status):
     """Print `message`, in which somebody's names may stand, on stderr behind what stdout still holds; return `status`."""
-    from .terminal import shown
     sys.stdout.flush()
     print(shown(message), file=sys.stderr)
     return status
@@ -122,6 +121,20 @@ def describe(error):
                errno.EFBIG: 'the file grew larger than this system allows; what was there before is untouched',
                errno.EDQUOT: 'the disk quota is used up; free some space and run the same command again'}
     return f'{error.filename}: {way_out.get(error.errno, (error.strerror or str(error)).lower())}.'
+
+
+# Control characters, and those that make a terminal show text in another order than it has.
+STEERING = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')
+
+
+def shown(text):
+    """`text` as it may be printed: what would steer the terminal is U+FFFD."""
+    return STEERING.sub('\ufffd', text)
+
+
+def in_line(text):
+    """The same for a name or a title, which takes one line."""
+    return shown(re.sub(r'\s+', ' ', text))
 
 
 def read_line(prompt):

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 
 import regex
 
-from .console import UsageError, UserError
+from .console import UsageError, UserError, in_line
 from .dialogue import Conversation, Turn
+from .readers import MARKS
 from .readers.times import iso_time
 
 HOUR = 3600 * 1000                                      # milliseconds
@@ -39,13 +40,7 @@ def date(time):
     return datetime.date.fromordinal(min(max(int(day), 1), datetime.date.max.toordinal())).isoformat()
 
 
-def shown(text):
-    """Text for one line of a terminal: what breaks lines, moves the cursor or turns the writing around is a blank."""
-    return ''.join(' ' if unicodedata.category(c) in ('Cc', 'Zl', 'Zp') or c in TURNING else c for c in text)
-
-
-TURNING = frozenset('\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff')      # marks of the direction of writing
-EDGES = ''.join(TURNING) + ' \t\r\n\xa0\u202f\u200b'
+EDGES = MARKS + ' \t\r\n\xa0\u202f\u200b'
 
 
 def composed(name):
@@ -142,7 +137,7 @@ class Selection:
         for flag, names in (('--only', self.only), ('--exclude', self.exclude)):
             for pattern in names.patterns:
                 if not any(name in Names([pattern]) for name in (*people, *titles)):
-                    raise UserError(f'{flag} {shown(pattern)}: there is nobody and no thread of this name; there are {_some(people, pattern)}'
+                    raise UserError(f'{flag} {in_line(pattern)}: there is nobody and no thread of this name; there are {_some(people, pattern)}'
                                     + (f', and the threads {_some(titles, pattern)}.' if titles else '.'))
 
 
@@ -153,12 +148,12 @@ def _dropping(reason, drop, turns, unwanted):
     return kept
 
 
-def _some(names, like, most=12):
+def _some(names, like):
     """A dozen of the names for a message, those most like the one that was asked for first."""
     names = list(dict.fromkeys(names))
     near = difflib.get_close_matches(like, names[:2000], 3)
     names = near + [name for name in names if name not in near]
-    return ', '.join(shown(name)[:60] for name in names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '') or 'none'
+    return ', '.join(in_line(name)[:60] for name in names[:12]) + (f' and {len(names) - 12} more' if len(names) > 12 else '') or 'none'
 
 
 class Aliases:
@@ -172,18 +167,18 @@ class Aliases:
             old, _, new = definition.rpartition('=')
             olds = [composed(name.replace(r'\,', ',')) for name in re.split(r'(?<!\\),', old) if name.strip()]
             if not olds or not new.strip():
-                raise UsageError(f'--alias "{shown(definition)}" must read "old name=new name", or "one,another=new name" (a comma in a name: \\,).')
+                raise UsageError(f'--alias "{in_line(definition)}" must read "old name=new name", or "one,another=new name" (a comma in a name: \\,).')
             new = composed(new)
             for old in olds:
                 if new_names.setdefault(caseless(old), new) != new:
-                    raise UsageError(f'--alias: {shown(old)} cannot be both {shown(new_names[caseless(old)])} and {shown(new)}.')
+                    raise UsageError(f'--alias: {in_line(old)} cannot be both {in_line(new_names[caseless(old)])} and {in_line(new)}.')
                 self.names[old] = new
         self._new = {}
         for old, new in new_names.items():
             seen = {old}
             while caseless(new) in new_names and caseless(new) != caseless(new_names[caseless(new)]):
                 if caseless(new) in seen:
-                    raise UsageError(f'--alias: the names {", ".join(map(shown, self.names))} go round in a circle.')
+                    raise UsageError(f'--alias: the names {", ".join(map(in_line, self.names))} go round in a circle.')
                 seen.add(caseless(new))
                 new = new_names[caseless(new)]
             self._new[old] = new
@@ -204,7 +199,7 @@ class Aliases:
         """Raise UserError for an alias of nobody."""
         for name in self.names:
             if caseless(name) not in self.matched:
-                raise UserError(f'--alias {shown(name)}: there is nobody of this name; there are {_some(people, name)}.')
+                raise UserError(f'--alias {in_line(name)}: there is nobody of this name; there are {_some(people, name)}.')
 
 
 class Duplicates:
@@ -387,4 +382,4 @@ class Builder:
         self.selection.check(self.everybody, titles)
         self.aliases.check(self.everybody)
         if self.you is not None and self.you not in self.everybody:
-            raise UserError(f'--you {shown(self.you)}: there is nobody of this name; there are {_some(self.everybody, self.you)}.')
+            raise UserError(f'--you {in_line(self.you)}: there is nobody of this name; there are {_some(self.everybody, self.you)}.')

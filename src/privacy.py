@@ -46,18 +46,18 @@ class Redaction:
 
     @staticmethod
     def _clean(text, counts):
-        def hide(kind, found):
+        def hide(kind):
             counts[kind] += 1
             return f'[{kind}]'
 
         def link(match):
             kept = match[0].rstrip('.,;:!?)\'"*_~]')
-            return hide('link', kept) + match[0][len(kept):]
+            return hide('link') + match[0][len(kept):]
 
         def account(match):
             cuts = [cut.start() for cut in re.finditer(r'[ -]|$', match[0]) if cut.start() >= 15]
             cut = next((cut for cut in reversed(cuts) if _is_iban(match[0][:cut])), None)       # words may follow it
-            return match[0] if cut is None else hide('account', match[0]) + match[0][cut:]
+            return match[0] if cut is None else hide('account') + match[0][cut:]
 
         def number(match):
             if match['date']:
@@ -69,7 +69,7 @@ class Redaction:
                 return found
             if kind := number_kind(found, before, after):
                 opened = found.startswith('(') and ')' not in found
-                return '(' * opened + hide(kind, found)
+                return '(' * opened + hide(kind)
             for cuts, between in enumerate(BETWEEN[cuts:], cuts + 1):
                 ends = [match.span() for match in between(found)]
                 if ends:
@@ -79,13 +79,13 @@ class Redaction:
             return found
 
         if '@' in text or ')' in text or ']' in text:
-            text = EMAIL.sub(lambda match: hide('email', match[0]), text)
+            text = EMAIL.sub(lambda match: hide('email'), text)
         if '.' in text or '://' in text:
             text = LINK.sub(link, text)
         if DIGIT.search(text):
             text = IBAN.sub(account, text)
-            text = CARD.sub(lambda match: hide('card', match[0]) if _is_card(match[0]) else match[0], text)
-            text = ADDRESS.sub(lambda match: hide('address', match[0]), text)
+            text = CARD.sub(lambda match: hide('card') if _is_card(match[0]) else match[0], text)
+            text = ADDRESS.sub(lambda match: hide('address'), text)
             text = NUMBER.sub(number, text)
         return text
 

@@ -1,4 +1,4 @@
-"""The two ends of a chat where no person types: lines come in as messages, lines go out. And what of a text may reach a terminal at all.
+"""The two ends of a chat where no person types: lines come in as messages, lines go out.
 
     Theo: hi mara                   asked by ask(); what came from a pipe is printed as if it had been typed
     Mara: Hello, Theo. I am he      shown by speak() as the model makes it
@@ -7,23 +7,10 @@
 screen.Screen is the same for a person at a terminal.
 """
 import contextlib
-import re
 import sys
 
 from . import console
-
-# Control characters, and those that make a terminal show text in another order than it has.
-STEERING = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')
-
-
-def shown(text):
-    """`text` as it may be printed: what would steer the terminal is U+FFFD."""
-    return STEERING.sub('\ufffd', text)
-
-
-def in_line(text):
-    """The same for a name or a title, which takes one line."""
-    return shown(re.sub(r'\s+', ' ', text))
+from .console import in_line, shown
 
 
 class Plain:

@@ -454,17 +454,23 @@ def test_notes_go_with_their_checkpoints(tmp_path, lora_run):
 
 # ---- the best
 
+def best_loss(run):
+    """The validation loss that is noted for the checkpoint in run/best."""
+    best = os.path.join(run, 'best')
+    with open(os.path.join(best, 'validation.json')) as file:
+        return json.load(file)[os.path.basename(checkpoint.latest(best))]
+
+
 def test_the_best_outlives_the_five_newest_and_is_a_run_folder_itself(tmp_path):
     run = str(tmp_path / 'run')
     for name in ('encoder.json', 'vocab.bpe', 'dialogue.json'):
         os.makedirs(run, exist_ok=True)
         (tmp_path / 'run' / name).write_text(f'"{name}"')
-    assert checkpoint.best_loss(run) is None
     for step in range(1, 9):
         save_steps(run, step, state=True)
         if step in (2, 3):
             prefix = checkpoint.write_best(run, os.path.join(run, f'model-{step}'), 4 / step)
-            assert prefix == os.path.join(run, 'best', f'model-{step}') and checkpoint.best_loss(run) == 4 / step
+            assert prefix == os.path.join(run, 'best', f'model-{step}') and best_loss(run) == 4 / step
     assert names(tmp_path / 'run' / 'best') == ['checkpoint', 'dialogue.json', 'encoder.json', 'hparams.json', 'model-3' + DATA, 'model-3.index',
                                                 'state-3' + DATA, 'state-3.index', 'validation.json', 'vocab.bpe']
     assert not os.path.exists(os.path.join(run, 'model-3.index'))
@@ -507,7 +513,7 @@ def test_a_damaged_validation_json(tmp_path):
     for text in ('', '[]', '{"model-1": null}'):
         (tmp_path / 'best' / 'validation.json').write_text(text)
         with pytest.raises(UserError, match='validation.json is damaged'):
-            checkpoint.best_loss(str(tmp_path))
+            checkpoint.write_best(str(tmp_path), str(tmp_path / 'model-1'), 2)
 
 
 # ---- a full disk
@@ -547,7 +553,7 @@ def test_a_full_disk_leaves_the_former_best(tmp_path, monkeypatch):
     checkpoint.write_best(str(tmp_path), str(tmp_path / 'model-1'), 3)
     with no_file_above(300), pytest.raises(OSError, match='model-2'):
         checkpoint.write_best(str(tmp_path), str(tmp_path / 'model-2'), 2)
-    assert checkpoint.best_loss(str(tmp_path)) == 3 and steps_in(checkpoint.load(str(tmp_path / 'best'))[1]) == {1}
+    assert best_loss(str(tmp_path)) == 3 and steps_in(checkpoint.load(str(tmp_path / 'best'))[1]) == {1}
     assert steps_in(checkpoint.load(str(tmp_path))[1]) == {2}
 
 
@@ -647,7 +653,7 @@ def test_cut_while_the_best_is_written_there_is_the_former_or_the_new_one(tmp_pa
         checkpoint.write_best(run, run + ('/model-1' if again else '/model-2'), 2)
     for _ in range(2):
         found, = steps_in(checkpoint.load(run + '/best')[1])
-        assert (found, checkpoint.best_loss(run)) in ((1, 3), (60, 2))
+        assert (found, best_loss(run)) in ((1, 3), (60, 2))
         assert checkpoint.read_state(checkpoint.latest(run + '/best')).get_tensor('step') == found
         prefix = checkpoint.write_best(run, run + ('/model-1' if again else '/model-2'), 2)     # and the next one is written as ever
     assert found == 60 and len([name for name in names(run + '/best') if name.endswith('.index')]) == 2 and prefix == checkpoint.latest(run + '/best')

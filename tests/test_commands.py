@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from src import chat, commands, dialogue, encoder, memory, model, terminal
+from src import chat, commands, console, dialogue, encoder, memory, model, terminal
 from src.console import UserError
 
 ENC = encoder.get_encoder('demo')
@@ -155,7 +155,7 @@ def test_history_cannot_be_forged():
 def test_what_would_steer_the_terminal_is_not_shown():
     t = talk('\x1b[2J\u202eevil\x07')
     shown = hear(t, 'a\x1b]0;title\x07b', '/history', '/context', '/edit \x9b1m', '/persona \x1b[31m', '/bog\x1bus', '/me \x1b[5mMe\u2066', '/load \x1b.txt', '/as \x1bA')
-    assert not terminal.STEERING.search(shown) and '\ufffd[2J\ufffdevil\ufffd' in shown
+    assert not console.STEERING.search(shown) and '\ufffd[2J\ufffdevil\ufffd' in shown
     assert t.session.turns[1].text == '\x1b[2J\u202eevil\x07'                       # it is content all the same
 
 

@@ -24,6 +24,7 @@ from .. import chat, files
 from ..console import UsageError, UserError
 from ..encoder import Encoder, get_encoder, read_merges
 from ..folders import read_dialogue
+from ..hparams import SIZES
 
 FORMATS = {                                             # and the precisions of the weights, the usual one first
     'hf': ('float32', 'float16'), 'tf1': ('float32',), 'savedmodel': ('float32',), 'litert': ('int8', 'float32'),
@@ -104,5 +105,5 @@ def refuse(hparams, format, held=()):
     """Raise UserError for what this model has beside its sizes and the format cannot hold; held: names of fields that it can."""
     plain = type(hparams)()
     for name, value in vars(hparams).items():
-        if name not in ('n_vocab', 'n_ctx', 'n_embd', 'n_head', 'n_layer', *held) and value != getattr(plain, name):
+        if name not in (*SIZES, *held) and value != getattr(plain, name):
             raise UserError(f'--format {format} cannot hold {name} = {value!r}, which this model has: choose another format, or none for a model folder of ours.')

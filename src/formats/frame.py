@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..chat import PAUSE, READING, TYPING
 from ..dialogue import MarkedStyle, SeatStyle, Turn, _escape_name
 from ..encoder import END_OF_TEXT
 from ..settings import Settings
@@ -137,8 +138,8 @@ TEMPLATE = r"""
   {%- if message['role'] == 'system' -%}
     {{- <before> ~ marked(<persona>, '|endoftext|>') ~ <behind> -}}
   {%- else -%}
-    {%- set ns.time = ns.time + ns.behind + (150 * (text | length) if ns.behind and message['role'] != 'assistant' else 0) -%}
-    {%- set ns.behind = 5000 + 50 * (text | length) -%}
+    {%- set ns.time = ns.time + ns.behind + (<typing> * (text | length) if ns.behind and message['role'] != 'assistant' else 0) -%}
+    {%- set ns.behind = <pause> + <reading> * (text | length) -%}
     {%- set who = <who> -%}
     {{- <opening> ~ words(text) ~ <closing> -}}
   {%- endif -%}
@@ -156,7 +157,8 @@ def template(session):
     named = session.style.speakers is None
     opening = _expression(_header(session, NAME)[0] + _header(session, NAME)[1][0]) if named else 'who'
     who = _by_role(*(_escape_name(name) for name in (session.me, session.answerer))) if named else _by_role(*f.openings.values())
-    holes = {'marks': json.dumps([mark[1:] for mark in f.marks]), 'start': str(session._start), 'begin': _literal(f.begin), 'closing': _literal(f.closing),
+    holes = {'marks': json.dumps([mark[1:] for mark in f.marks]), 'start': str(session._start),
+             'pause': str(PAUSE), 'reading': str(READING), 'typing': str(TYPING), 'begin': _literal(f.begin), 'closing': _literal(f.closing),
              'before': _literal(f.persona[0]), 'behind': _literal(f.persona[1]), 'persona': "lines(text.rstrip('\\n'))" if f.persona[1] == '\n' else 'text',
              'quotes': 'true' if f.closing != f.next else 'false', 'who': "named(message['name']) if message['name'] else " * named + who, 'opening': opening, 'prompt': _expression(f.prompts['assistant'])}
     return re.sub(r'<(\w+)>', lambda hole: holes[hole[1]], TEMPLATE.strip())

@@ -29,10 +29,12 @@ from dataclasses import dataclass, field
 from ..console import UsageError, UserError
 from ..dialogue import Conversation, Turn
 from ..source import DAMAGE, Export, in_short
+from ..words import whole
 
 # Reasons to drop a record; a format may have its own beside these.
 SYSTEM, MEDIA, DELETED, UNREADABLE, EMPTY, BOT, DUPLICATE, FORWARDED = (
     'system lines', 'media without words', 'deleted messages', 'unreadable', 'empty', 'bots', 'duplicates', 'forwarded messages')
+MARKS = '\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff'    # of the direction of writing, invisible
 
 READABLE = 0.5                                          # the score from which a file is taken for a format
 NEAR = 0.4                                              # ... from which one in a folder is told, if it is not
@@ -91,7 +93,7 @@ class Speakers(dict):
     def name(self, key, name):
         """What the person with this id is called, who gives their name as `name`."""
         if key not in self:
-            speaker = name = _clean(name)
+            speaker = name = whole(name)
             while speaker in self.taken:
                 self.taken[name] += 1
                 speaker = f'{name} ({self.taken[name]})'
@@ -165,22 +167,13 @@ def read_group(module, sources, tally):
     try:
         for thread in module.read(sources, tally):
             tally.read += len(thread.turns) if thread.records is None else thread.records
-            thread.format, thread.title = module.NAME, _clean(thread.title)
+            thread.format, thread.title = module.NAME, whole(thread.title)
             thread.turns = [turn if turn.text.isascii() and turn.speaker.isascii() and '\r' not in turn.text else
-                            Turn(_clean(turn.speaker), _clean(turn.text).replace('\r\n', '\n').replace('\r', '\n'), turn.time) for turn in thread.turns]
+                            Turn(whole(turn.speaker), whole(turn.text).replace('\r\n', '\n').replace('\r', '\n'), turn.time) for turn in thread.turns]
             if thread.turns:
                 yield thread
     except DAMAGE as error:
         tally.damaged(sources[0], error)
-
-
-def _clean(text):
-    """A text whose surrogates, of which JSON may hold halves, are characters; a lone half becomes U+FFFD."""
-    try:
-        text.encode('utf-8')
-        return text
-    except UnicodeEncodeError:
-        return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
 
 
 def read(path, format=None, encoding=None):

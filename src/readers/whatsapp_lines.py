@@ -6,9 +6,8 @@ whatsapp.py says when each counts.
 """
 import re
 
-from . import DELETED, MEDIA, SYSTEM
+from . import DELETED, MARKS, MEDIA, SYSTEM
 
-MARKS = '\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff'  # left-to-right mark and its kin, invisible
 BLANKS = ' \u00a0\u202f\u2009'                          # U+202F stands before AM and PM since 2023
 
 # ---- what WhatsApp writes in the place of words, by language
