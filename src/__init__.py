@@ -1,6 +1,6 @@
 """GPT-2 that talks like your chats. Read in this order; each file imports only from those above it.
 
-    console.py     one sentence for the user, exit codes, TensorFlow without its start-up chatter
+    console.py     one sentence for the user, exit codes, what may reach a terminal, TensorFlow without its start-up chatter
     files.py       whole files or none: temporary name, flush, rename; one who writes at a time
     workers.py     the processes that train together: who they are, that all are there, and what becomes of one that dies
     fetch.py       a file from the network: resumed, checked, whole
@@ -49,10 +49,14 @@
     charts.py      numbers -> pictures
     report.py      what was found -> a table, a page
     transcript.py  conversations for reading: JSON, a page
-    terminal.py    a chat's two ends where no person types, and what of a text may reach a terminal
+    terminal.py    a chat's two ends where no person types
     screen.py      the same for a person at a terminal
     commands.py    what a chat does with a line: a message, or a /command
     scheduler.py   the thread that makes the texts of all who ask
     api.py         what a request over HTTP may hold
     server.py      OpenAI's API in front of a model, and the page (web/index.html)
 """
+import contextlib
+
+with contextlib.suppress(ImportError):                  # before TensorFlow, which gives an SQLite of its own, without FTS5, to whoever asks for one later
+    import sqlite3                                      # noqa: F401

@@ -20,6 +20,7 @@ import math
 import os
 import pathlib
 import sqlite3
+import sys
 import time
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ APPLICATION, VERSION = 0x43686174, 3                    # 'Chat' in its PRAGMA a
 DAMAGE = 'malformed', 'corrupt', 'not a database', 'unsupported file format', 'vtable constructor failed', 'invalid fts5 file format'
 PATIENCE = 3                                            # seconds that another program may write
 WAY_OUT = '--memory FILE keeps conversations elsewhere, --memory none keeps none'
+INSTEAD = 'import src before TensorFlow, which puts its own SQLite, that has none, in the place of Python\'s'
 SCHEMA = (
     'CREATE TABLE chats(id INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, me TEXT NOT NULL, answerer TEXT NOT NULL, '
     "begun INTEGER NOT NULL, changed INTEGER NOT NULL, answerers TEXT NOT NULL DEFAULT '', persona TEXT NOT NULL DEFAULT '')",
@@ -481,6 +483,6 @@ def _told(path):
                'is being written by another program, which does not end: end it and try again' if 'locked' in said else
                'cannot grow, the disk is full: free some space; what was kept before is untouched' if 'full' in said else
                f'cannot be written: check who owns it and its folder; {WAY_OUT}' if 'readonly' in said or 'unable to open' in said else
-               f'needs SQLite with FTS5, which this Python does not have: {WAY_OUT}' if 'no such module' in said else
+               f'needs SQLite with FTS5, which is not here: {INSTEAD if "tensorflow" in sys.modules else WAY_OUT}' if 'no such module' in said else
                f'cannot be used ({said}): {WAY_OUT}')
         raise UserError(f'{path} {why}.') from None

@@ -58,7 +58,7 @@ def test_names_commands_and_the_end_of_input(run_folder):
 
 
 def test_a_pipe_needs_neither_prompt_toolkit_nor_tensorflow_nor_a_memory(run_folder):
-    code = 'import sys, chatter; chatter.main(); print(sorted({"prompt_toolkit", "tensorflow", "sqlite3"} & {*sys.modules}))'
+    code = 'import sys, chatter; chatter.main(); print(sorted({"prompt_toolkit", "tensorflow", "src.memory"} & {*sys.modules}))'
     result = run_script('-c', code, '--run_name', 'r', '--checkpoint_dir', run_folder, '--config', os.path.join(run_folder, 'config.json'), stdin='hi\n')
     assert result.stdout.endswith('\n[]\n') and 'Theo: hi\nMara: ' in result.stdout
 
@@ -268,9 +268,10 @@ def test_a_person_comes_back(run_folder, tmp_path):
     assert b'zebra' not in b''.join(path.read_bytes() for path in tmp_path.iterdir())
 
 
-def test_a_pipe_may_be_kept(run_folder, tmp_path):
+@pytest.mark.parametrize('precision', ['int8', 'bfloat16'])             # without TensorFlow and with it
+def test_a_pipe_may_be_kept(run_folder, tmp_path, precision):
     path = str(tmp_path / 'm.db')
-    first = chatter(run_folder, '--memory', path, stdin='hi\n/bogus\n//slash\n')
+    first = chatter(run_folder, '--memory', path, '--precision', precision, stdin='hi\n/bogus\n//slash\n')
     assert 'Theo: hi\nMara: ' in first.stdout and '(there is no command /bogus;' in first.stdout
     again = chatter(run_folder, '--memory', path, stdin='/history\n/chats\n').stdout
     assert '  1  Theo: hi\n' in again and '  3  Theo: /slash\n' in again and '(going on from ' in again and '4 turns: hi' in again

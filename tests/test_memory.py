@@ -512,6 +512,15 @@ def test_no_file_to_write(tmp_path):
         memory.Memory(tmp_path / 'file' / 'conversations.db')
 
 
+@pytest.mark.parametrize('imported, way_out', [(True, 'import src before TensorFlow'), (False, '--memory none keeps none')])
+def test_sqlite_without_its_search(path, monkeypatch, imported, way_out):
+    monkeypatch.setattr(memory, 'INDEX', ('CREATE VIRTUAL TABLE words USING fts0(spaced)',))
+    if not imported:
+        monkeypatch.delitem(sys.modules, 'tensorflow')
+    with pytest.raises(UserError, match=f'FTS5, which is not here: .*{way_out}'):
+        memory.Memory(path)
+
+
 def test_a_folder_that_is_read_only(tmp_path):
     folder = tempfile.mkdtemp()                         # pytest's own are closed to others
     os.chmod(folder, 0o555)

@@ -134,7 +134,7 @@ def test_each_command_of_a_road(inputs, title, monkeypatch):
             arguments.append('--help')                  # the README's test has it answer
         if arguments[0] == 'chatter.py':                # for a pipe nothing is kept unless told
             arguments += ['--memory', memory.default_path()]
-        go(work, arguments, env, 'hi\nare you there?\n/good\n', zygote.python() if arguments[0] in ('train.py', 'evaluate.py') else (sys.executable,))
+        go(work, arguments, env, 'hi\nare you there?\n/good\n', zygote.python())      # the README's test starts each script as it is
 
 
 def ask_server(work, arguments):
@@ -164,7 +164,7 @@ def test_each_command_of_make_demo(road):
         if '<' in arguments:
             arguments, name = arguments[:arguments.index('<')], arguments[-1]
             stdin = open(work / name, encoding='utf-8').read()
-        result = run_script(*small(arguments), cwd=work, stdin=stdin)
+        result = run_script(*small(arguments), cwd=work, stdin=stdin, python=zygote.python())
         assert result.returncode == 0, (arguments, result.stdout, result.stderr)
         if arguments[0] == 'chatter.py':
             assert result.stdout.count('\nMara: ') == len(stdin.splitlines())
