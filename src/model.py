@@ -125,11 +125,13 @@ REACH = 128                                             # positions of the cache
 
 
 def write(past, layer, k, v, positions):
-    """k and v [batch, head, sequence, features] of `layer`, put into a static cache at positions [batch] and behind."""
+    """k and v [batch, head, sequence, features] of `layer`, put into a static cache at positions [batch] and behind; where that is below 0, the row
+    stays as it is."""
     new = tf.stack([k, v], axis=1)[:, None]                              # [batch, 1, 2, head, sequence, features]
 
     def write_row(row, past):
-        return row + 1, xla.dynamic_update_slice(past, xla.dynamic_slice(new, [row, 0, 0, 0, 0, 0], [1, *new.shape[1:]]), [row, layer, 0, 0, positions[row], 0])
+        own, at = xla.dynamic_slice(new, [row, 0, 0, 0, 0, 0], [1, *new.shape[1:]]), [row, layer, 0, 0, positions[row], 0]
+        return row + 1, xla.dynamic_update_slice(past, tf.where(positions[row] < 0, xla.dynamic_slice(past, at, own.shape), own), at)
 
     return tf.while_loop(lambda row, _: row < past.shape[0], write_row, (0, past))[1]
 
@@ -285,7 +287,8 @@ def model(hparams, params, X, past=None, past_length=None, speaker=None):
     X [batch, sequence] integer ids.
     past: keys and values of the positions before X. Without past_length it holds exactly those, [batch, n_layer, 2, n_head,
         past, features]. With past_length (a scalar, or one for each row) it is a static cache [batch, n_layer, 2, n_head, n_ctx,
-        features] of which the first past_length positions are filled; that form needs XLA, and past_length + sequence <= n_ctx.
+        features] of which the first past_length positions are filled; that form needs XLA, and past_length + sequence <= n_ctx. A row at -1
+        is nobody's: it is left as it is, and its logits mean nothing.
     speaker: [batch], the token type of the position before X, for a model with type_tokens and a past; -1 or None: none.
     Returns {'logits': [batch, sequence, n_vocab] float32, 'present': ...}: the keys and values of X alone, or, with
         past_length, the whole cache with those of X written into it.

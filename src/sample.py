@@ -84,12 +84,12 @@ class Generator:
         h, present = model.hidden(self.hparams, self.params, X, *arguments, dtype=self._dtype, **options)
         return model.logits(self.params, h), present
 
-    def _decode_steps(self, last, values, speaker, past, keys, steps, settings, bias, stops, done):
-        """`steps` tokens behind `last` [batch], or fewer when each row is done or has made one of its stops [batch, stops].
-        -> ids [batch, STEPS], made, values."""
+    def _decode_steps(self, last, values, speaker, past, keys, steps, settings, bias, stops, idle):
+        """`steps` tokens behind `last` [batch], or fewer when each row has made one of its stops [batch, stops] or is idle [batch], which leaves what it
+        holds as it is. -> ids [batch, STEPS], made, values."""
 
         def step(i, last, speaker, values, past, done, ids):
-            logits, values = self._logits(last[:, None], values, past.length - 1, speaker)
+            logits, values = self._logits(last[:, None], values, tf.where(idle, -1, past.length - 1), speaker)
             if self.hparams.type_tokens:
                 speaker = model.token_types(self.hparams, last[:, None], speaker)[:, 0]
             last = choose(logits[:, 0], keys[:, i], settings, past, bias, stops)
@@ -98,7 +98,7 @@ class Generator:
 
         made, _, _, values, _, _, ids = tf.while_loop(
             lambda i, last, speaker, values, past, done, ids: (i < steps) & ((i == 0) | ~tf.reduce_all(done)),
-            step, (0, last, speaker, values, past, done, tf.zeros([last.shape[0], STEPS], tf.int32)))
+            step, (0, last, speaker, values, past, idle, tf.zeros([last.shape[0], STEPS], tf.int32)))
         return ids, made, values
 
     def _beam_steps(self, last, values, speaker, past, steps, settings, bias, stops):

@@ -102,6 +102,20 @@ def test_what_a_row_holds_is_not_read_again(generator, read):
         assert sequence.made == alone(generator, sequence)
 
 
+def test_a_row_that_was_left_keeps_what_it_holds_while_others_go_on(generator, read):
+    batch = Batch(generator, 3)
+    contexts, made = [[1, 2, 3, 4], [9, 8, 7, 6], [5, 5, 6]], []
+    for seed, context in enumerate(contexts):
+        made.append(Sequence(context, 3, Settings(), seed=seed))
+        assert batch.enter(made[-1])
+        batch.step(3)
+    for context, before in zip(contexts, made):
+        read.clear()
+        text = [*context, *before.made]
+        worth = batch.score(text, [5, 6])
+        assert not read and np.abs(worth - Batch(generator, 1).score(text, [5, 6])).max() < 1e-5
+
+
 def test_the_row_that_was_left_first_is_taken(generator, read):
     batch = Batch(generator, 2)
     for token in range(1, 6):
