@@ -192,6 +192,7 @@ def main():
     talk = open_talk(args, place, *generators.open_generator(place, args.models_dir, args.precision, args.verbose))
     end_by_signal()
     greet(talk, args.end_command)
+    talk.session.get_ready(args.candidates)
     converse(talk, args.end_command)
 
 

@@ -94,6 +94,7 @@ def serve(args):
                                api.Limits(n_ctx, generator.hparams.n_vocab, most, args.batch_size))
         try:
             engine = scheduler.Scheduler(generator, args.batch_size, args.queue)
+            engine.get_ready()
         except MemoryError:
             raise UsageError(f'--batch_size {args.batch_size}: the memory does not hold what so many texts have said; give less.') from None
         app = server.make_app(served, engine, token=args.token, timeout=args.timeout, max_body=args.max_body, cors_origin=args.cors_origin)

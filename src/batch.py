@@ -9,6 +9,7 @@
 None changes what another gets (Yu et al. 2022, "Orca", section 3.2). A row that was left keeps what it holds: a conversation that comes back
 with one more turn finds it there.
 """
+import sys
 import weakref
 from dataclasses import dataclass, field
 
@@ -43,6 +44,13 @@ class Batch:
         self._cache = generator.cache(size)
         self._left = [0] * size                         # after how many leavings each row was left: the first is taken first
         self._leavings = 0
+
+    def get_ready(self):
+        """Let the generator compile what it needs, for which the first text would wait otherwise."""
+        if self.generator.COMPILES:
+            print('(compiling the model for this machine)', file=sys.stderr)
+            self.enter(Sequence([0, 0], 1))
+            self.step(1)
 
     def enter(self, sequence):
         """Seat a sequence in a free row, and read its context or leave that to the first step, which then takes one pass less. Returns whether there

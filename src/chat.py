@@ -190,6 +190,10 @@ class ChatSession:
         same = {'me': self.me, 'answerer': self.answerer, 'people': self.people, 'last_time': self._last_time}
         return ChatSession(self.generator, self.enc, self.style, **same | options)
 
+    def get_ready(self, n=1):
+        """Compile what a reply needs, or n candidates, where that takes time: the first of them comes sooner."""
+        self._rows(n).get_ready()
+
     # ---- what is said
 
     def say(self, speaker, text):

@@ -315,6 +315,7 @@ class Generator:
     (Leviathan et al. 2023, arXiv:2211.17192; by keys: Daliri et al. 2024, arXiv:2408.07978, section 4). The draft looks at the engine's keys and values.
     """
     READS_ALONG = True                                  # decode takes what is unread
+    COMPILES = False
     GUESSES = 4                                         # tokens that the draft is ahead at most
 
     def __init__(self, engine, draft=None):

@@ -7,10 +7,13 @@ One key a token and row comes from NumPy, seeded by (seed, row): the same seed g
 and whatever else is in the batch. The cache is static, [batch, n_layer, 2, n_head, n_ctx, features], and written in place; it is read
 no further than it is filled. Each program is compiled once per batch size: settings are arguments, not constants.
 """
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from . import model
+from .console import UserError
 from .logits import Past, append, beam_step, best_beam, by_row, choose, penalize
 from .settings import REMOVED, Settings, check_settings
 from .stream import stream
@@ -56,9 +59,22 @@ class Cache:
         self.lengths[rows] += np.shape(X)[1]
 
 
+def told(method):
+    """The same; where the memory of the device is full, UserError says what needs less."""
+    @functools.wraps(method)
+    def called(*arguments, **options):
+        try:
+            return method(*arguments, **options)
+        except tf.errors.ResourceExhaustedError:
+            raise UserError('the memory of the device is full: other weights (--precision bfloat16 or int8), fewer texts at once (--batch_size, --candidates) '
+                            'or a smaller model need less.') from None
+    return called
+
+
 class Generator:
     """A model ready to generate. Keep it: its programs are compiled at first use."""
     READS_ALONG = False                                 # what is unread is a program of its own, prefill's
+    COMPILES = True                                     # at first use, and for each batch size: seconds
 
     def __init__(self, hparams, params, precision='float32'):
         """precision: of matrices, activations, keys and values; bfloat16 halves what a token reads. Norms, softmax and logits are float32."""
@@ -121,10 +137,12 @@ class Generator:
             step, (0, last, speaker, values, past, scores, tf.zeros(beams, tf.bool), tf.zeros(beams, tf.int32)))
         return past, made, best_beam(scores, made[None])[0]
 
+    @told
     def cache(self, batch_size=1):
         """An empty Cache."""
         return Cache(self.hparams, batch_size, self._dtype)
 
+    @told
     def prefill(self, cache, X, row=None):
         """Put the tokens X [batch, n] behind what is in the cache, which is as much in each row; or [1, n] behind what is in that row."""
         X = np.asarray(X, np.int32)
@@ -143,6 +161,7 @@ class Generator:
         cache.put(tf.concat([past, present, rest], axis=-2), [ids[:-1]], row)
         return tf.gather(tf.nn.log_softmax(logits[0]), ids[1:], batch_dims=1).numpy()
 
+    @told
     def decode(self, cache, last, draws, steps, settings, *, stops=(-1,), bias=None, active=None):
         """Up to `steps` (at most STEPS, and what the cache has room for) new tokens behind `last` [batch], which is not yet in the cache.
 
@@ -163,7 +182,7 @@ class Generator:
         ids, made, cache.values = self._decode(
             tf.constant(last, tf.int32), cache.values, tf.constant(cache.speakers()), past, tf.constant(keys), tf.constant(steps, tf.int32),
             by_row([settings] * batch if isinstance(settings, Settings) else settings),
-            tf.zeros(self.hparams.n_vocab) if bias is None else tf.constant(bias, tf.float32),
+            tf.zeros([batch, self.hparams.n_vocab]) if bias is None else tf.constant(np.broadcast_to(bias, [batch, self.hparams.n_vocab]), tf.float32),
             tf.constant(np.broadcast_to(np.asarray(stops, np.int32), [batch, np.shape(stops)[-1]])), tf.constant(~active))
         ids = ids.numpy()[:, :int(made)]
         cache.grow(np.concatenate([np.reshape(last, [-1, 1]), ids[:, :-1]], axis=1)[active].astype(np.int32), active)

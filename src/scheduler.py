@@ -76,6 +76,10 @@ class Scheduler:
         self._changed = threading.Condition()           # guards what both threads change: waiting, running, left, _closing, _stopped
         self._thread = threading.Thread(target=self._run, name='engine', daemon=True)
 
+    def get_ready(self):
+        """Compile what texts need, where that takes time: the first of them comes sooner."""
+        self._batch.get_ready()
+
     def start(self):
         """Begin, for the event loop that runs now."""
         self._loop = asyncio.get_running_loop()

@@ -116,6 +116,22 @@ def test_a_row_that_was_left_keeps_what_it_holds_while_others_go_on(generator, r
         assert not read and np.abs(worth - Batch(generator, 1).score(text, [5, 6])).max() < 1e-5
 
 
+def test_once_ready_nothing_is_compiled(generator, capsys):
+    batch = Batch(generator, 2)
+    batch.get_ready()
+    assert capsys.readouterr().err == '(compiling the model for this machine)\n' * generator.COMPILES
+    programs = [generator._decode, generator._prefill] if generator.COMPILES else []
+    before = [program.experimental_get_tracing_count() for program in programs]
+    for settings, bias in (Settings(), {}), (GREEDY, {5: 1.0}), (Settings(top_k=3, repetition_penalty=1.5), {}):
+        sequence = Sequence([1, 2, 3], 6, settings, (7,), seed=1, bias=bias)
+        assert batch.enter(sequence)
+        batch.step(1)
+        batch.back(sequence, 0, sequence.made)
+        batch.step(2)
+        batch.leave(sequence)
+    assert [program.experimental_get_tracing_count() for program in programs] == before
+
+
 def test_the_row_that_was_left_first_is_taken(generator, read):
     batch = Batch(generator, 2)
     for token in range(1, 6):

@@ -7,7 +7,7 @@ from reference import rough_params
 from test_logits import chi_square_p, past_of
 
 from src import logits, model, sample
-from src.console import UsageError
+from src.console import UsageError, UserError
 from src.settings import Draw, Settings
 from src.model import HParams
 from src.stream import beam_search, stream
@@ -189,6 +189,11 @@ def test_the_step_is_traced_once_for_all_settings_and_lengths():
     assert sample.generator_for(SMALL, params) is generator
     assert generator._decode.experimental_get_tracing_count() == 1
     assert generator._prefill.experimental_get_tracing_count() == 1
+
+
+def test_a_device_that_is_full_is_told_in_a_sentence(params):
+    with pytest.raises(UserError, match='the memory of the device is full: .*--batch_size'):
+        sample.Generator(SMALL, params).cache(1 << 45)
 
 
 def test_numpy_numbers_are_numbers(params):
