@@ -2,7 +2,8 @@
 
     python benchmarks/chat.py [--turns 60] [--precision int8]
 
-124M of random weights, which babble: an answer ends after 24 tokens. A message has 12. The cache of what was said is kept, so a turn costs its
+124M of random weights, which babble: an answer ends after 24 tokens, of which most are read once more, for its text is not cut as it was made (that
+of trained weights is: of 120 replies of the demo's model, 118). A message has 12. The cache of what was said is kept, so a turn costs its
 new tokens; when the window is full the oldest turns leave and what stays is read once more, every dozen turns: those turns are shown apart.
 The very first start of a model on a CPU also makes the file of its weights.
 """
