@@ -23,7 +23,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=console.HelpFormatter)
     add = parser.add_argument_group('with whom').add_argument
     flags.model(add)
-    flags.people(add, 'you are')
+    flags.people(add, 'you are', '; A,B or all: a group, of which the model says who answers')
     flags.folders(add)
 
     add = parser.add_argument_group('how it answers').add_argument

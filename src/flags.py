@@ -8,11 +8,11 @@ def model(add):
     add('--model_name', default='124M', metavar='NAME', help='a model, in models/, a folder, or a checkpoint; not used with --run_name')
 
 
-def people(add, me):
-    """Who talks with whom, and how it is written. me: what --me is."""
+def people(add, me, group=''):
+    """Who talks with whom, and how it is written. me: what --me is. group: what --as takes beside a name."""
     add('--me', metavar='NAME', help=f'who {me}; default: the most talkative other person in the training data, or You')
     add('--as', dest='answerer', metavar='NAME',
-        help='who answers; default: who was learnt (train.py --learn_from), the most talkative in the training data, or Friend')
+        help=f'who answers{group}; default: who was learnt (train.py --learn_from), the most talkative in the training data, or Friend')
     add('--style', metavar='STYLE', help='how turns are written: name, timestamp, said, dialogpt, tokens, s; default: as in the training data, or name')
 
 
