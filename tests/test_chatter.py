@@ -129,7 +129,7 @@ def test_old_turns_leave_and_the_user_is_told(run_folder):
     assert re.search(r'\(the model no longer sees the first \d+ turns: its 64 tokens are full\)', result.stdout)
 
 
-def test_mistakes(run_folder, demo_models, tmp_path):
+def test_mistakes(run_folder, demo_models):
     assert fails_clearly(run_script('chatter.py', '--run_name', 'nope', '--checkpoint_dir', run_folder), 1, 'no run nope', 'there: r')
     assert fails_clearly(run_script('chatter.py', '--model_name', 'nope', '--models_dir', demo_models), 1, 'no model nope', 'tiny')
     assert fails_clearly(run_script('chatter.py', '--model_name', 'demo'), 1, 'models/demo', 'no weights')
@@ -343,7 +343,7 @@ def test_ctrl_c_between_two_prompts_ends_nothing():
     ('{"temperature": "hot"}', ['temperature "hot"', 'takes a number']), ('{"top_k": true}', ['top_k true', 'takes a number']), ('{"top_p": 2}', ['top_p 2', 'a number, as --top_p does']),
     ('{"top_k": 1.5}', ['top_k 1.5', 'a number, as --top_k does']), ('{"precision": "int4"}', ['precision "int4"', 'auto, int8']), ('{"plain": 1}', ['plain 1', 'true or false']),
     ('{"me": 7}', ['me 7', 'takes a text']), ('{"config": "x"}', ['no setting config'])], ids=lambda value: value if isinstance(value, str) else '')
-def test_settings_that_cannot_be(run_folder, tmp_path, text, words, monkeypatch):
+def test_settings_that_cannot_be(tmp_path, text, words, monkeypatch):
     import chatter as script
     (tmp_path / 'c.json').write_text(text)
     monkeypatch.setattr(sys, 'argv', ['chatter.py', '--config', str(tmp_path / 'c.json')])

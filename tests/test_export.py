@@ -409,7 +409,7 @@ def test_what_a_format_cannot_hold_is_refused_and_nothing_is_written(here, tmp_p
     assert os.listdir(tmp_path) == []
 
 
-def test_whole_or_not_at_all(here, tmp_path, monkeypatch):
+def test_whole_or_not_at_all(here, tmp_path):
     source, out = formats.source(str(here / 'run'), *checkpoint.load(str(here / 'run'))), tmp_path / 'out'
 
     def full(name):

@@ -231,7 +231,7 @@ def test_logits_are_those_of_the_model_written_out(tmp_path, name):
     assert hparams.windows == ((0, 5, 0, 5) if name == 'neo' else ())
 
 
-def test_config_json_under_its_other_names(tmp_path):
+def test_config_json_under_its_other_names():
     other = {'n_positions': 'max_position_embeddings', 'n_embd': 'hidden_size', 'n_layer': 'num_hidden_layers', 'n_head': 'num_attention_heads'}
     assert hub.hparams_of({other.get(key, key): value for key, value in GPT2.items()}) == hub.hparams_of(GPT2)
     other = {'num_heads': 'num_attention_heads', 'num_layers': 'num_hidden_layers'}

@@ -521,7 +521,7 @@ def test_sqlite_without_its_search(path, monkeypatch, imported, way_out):
         memory.Memory(path)
 
 
-def test_a_folder_that_is_read_only(tmp_path):
+def test_a_folder_that_is_read_only():
     folder = tempfile.mkdtemp()                         # pytest's own are closed to others
     os.chmod(folder, 0o555)
     result = run_script('-c', CHILD + f'''

@@ -152,7 +152,7 @@ def test_what_was_typed_is_its_owners_and_is_forgotten(tmp_path):
     assert list(screen.Typed(None).load_history_strings()) == []
 
 
-def test_what_was_typed_cannot_be_kept(tmp_path, capsys):
+def test_what_was_typed_cannot_be_kept(tmp_path):
     (tmp_path / 'm.typed').mkdir()
     with create_pipe_input() as pipe:
         ends = screen.Screen(str(tmp_path / 'm.typed'), pipe, DummyOutput())

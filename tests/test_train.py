@@ -933,7 +933,7 @@ def test_settings_that_contradict_each_other(flags, words, tmp_path):
     assert result.returncode == 2 and words in result.stderr
 
 
-def test_half_precision_and_dropout_from_the_command_line(here, tmp_path, capsys):
+def test_half_precision_and_dropout_from_the_command_line(here, tmp_path):
     here(talks(tmp_path), '--precision', 'bfloat16', '--dropout', 0.1, '--label_smoothing', 0.1, '--freeze_layers', 1, '--optimizer', 'adafactor', '--learning_rate', 1e-2, '--stop_after', 12)
     losses = list(scalars(tmp_path / 'runs' / 'run1')['loss'].values())
     assert losses[-1] < losses[0]
