@@ -152,6 +152,7 @@ class Generator:
             cache.put(values, X, row)
         cache.prompts[rows] = cache.lengths[rows] + 1
 
+    @told
     def score(self, cache, ids, row=0):
         """Put ids [n + 1] but the last behind what is in a row -> log P of each but the first, float32 [n]."""
         ids = np.asarray(ids, np.int32)
@@ -188,6 +189,7 @@ class Generator:
         cache.grow(np.concatenate([np.reshape(last, [-1, 1]), ids[:, :-1]], axis=1)[active].astype(np.int32), active)
         return ids
 
+    @told
     def beam_search(self, context, settings, length, beams, stops=(-1,)):
         """What stream.beam_search finds behind context [n], of at most `length` ids, for which there is room."""
         cache = self.cache(beams)

@@ -77,7 +77,8 @@ class Screen(Plain):
 
     def answer(self, question):
         try:
-            return self._answers.prompt(question + ' ')
+            with put_back():
+                return self._answers.prompt(question + ' ')
         except (KeyboardInterrupt, EOFError):
             return None
 
