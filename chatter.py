@@ -167,7 +167,9 @@ def converse(talk, end_command):
     """Ask and answer until the user ends it."""
     while not talk.over:
         with contextlib.suppress(KeyboardInterrupt):    # between two prompts; within one, and in a reply, it is heard there
-            line = talk.screen.ask(talk.session.me, talk.status() if talk.screen.person else '', talk.complete)
+            status = talk.status() if talk.screen.person else ''
+            with talk.session.reading():
+                line = talk.screen.ask(talk.session.me, status, talk.complete)
             if line is None or line.strip() == end_command:
                 return
             if line.strip():

@@ -2,10 +2,10 @@
 
     python benchmarks/chat.py [--turns 60] [--precision int8]
 
-124M of random weights, which babble: an answer ends after 24 tokens, of which most are read once more, for its text is not cut as it was made (that
-of trained weights is: of 120 replies of the demo's model, 118). A message has 12. The cache of what was said is kept, so a turn costs its
-new tokens; when the window is full the oldest turns leave and what stays is read once more, every dozen turns: those turns are shown apart.
-The very first start of a model on a CPU also makes the file of its weights.
+124M of random weights, which babble: an answer ends after 24 tokens; a message has 12. Two conversations: one with a person who types for a second, in
+which what was said is read (ChatSession.reading), one that is sent message after message. There most of an answer is read once more, for the text of a
+babble is not cut as it was made (that of trained weights is: of 120 replies of the demo's model, 118). When the window is full the oldest turns leave and
+what stays is read once more, every dozen turns: those turns are shown apart. The very first start of a model on a CPU also makes the file of its weights.
 """
 import argparse
 import glob
@@ -22,6 +22,7 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, 'benchmarks')]
 STARTS = 3                                              # of chatter.py, of each kind
+TYPING = 1.0                                            # seconds
 
 
 def wait_for_first_words(models, precision):
@@ -36,6 +37,23 @@ def wait_for_first_words(models, precision):
         seconds = time.perf_counter() - began
         process.kill()
     return seconds
+
+
+def wait_for_answers(session, turns, typing):
+    """[seconds to the first words, whether turns had left] of each turn."""
+    found, draw = [], np.random.default_rng(0)
+    for _ in range(turns):
+        first, message = session.first, session.enc.decode(draw.integers(1000, 20000, 12))
+        if typing:
+            with session.reading():
+                time.sleep(typing)
+        start = time.perf_counter()
+        pieces = session.reply(message)
+        next(piece for piece in pieces if piece)
+        found.append((time.perf_counter() - start, session.first != first))
+        for _ in pieces:
+            pass
+    return found
 
 
 def main():
@@ -57,27 +75,16 @@ def main():
             first_starts.append(wait_for_first_words(models, args.precision))
         starts = [wait_for_first_words(models, args.precision) for _ in range(STARTS)]
         generator, weights = generators.open_generator(folder, models, args.precision)
-        session, draw = chat.open_session(folder, generator, length=24, seed=1), np.random.default_rng(0)
-        waits, read_anew = [], []
-        for _ in range(args.turns):
-            first, message = session.first, session.enc.decode(draw.integers(1000, 20000, 12))
-            start = time.perf_counter()
-            pieces = session.reply(message)
-            next(piece for piece in pieces if piece)
-            waits.append(time.perf_counter() - start)
-            read_anew.append(session.first != first)
-            for _ in pieces:
-                pass
+        found = {kind: wait_for_answers(chat.open_session(folder, generator, length=24, seed=1), args.turns, typing)
+                 for kind, typing in ((f'typed for {TYPING:.0f} s', TYPING), ('sent at once', 0))}
     print(f'from the command to the first words, seconds, medians of {STARTS}: {statistics.median(starts):.1f}, '
           f'the very first time {statistics.median(first_starts):.1f}')
-    as_ever = [wait for wait, anew in zip(waits, read_anew) if not anew]
-    early, late = as_ever[1:6], as_ever[-5:]
     print(f'{weights}, seconds to the first words, medians of 5:')
-    print(f'turns 2 to 6          {statistics.median(early):.4f}')
-    print(f'turns up to {args.turns:3}       {statistics.median(late):.4f}   {statistics.median(late) / statistics.median(early):.2f} times')
-    if any(read_anew):
-        again = [wait for wait, anew in zip(waits, read_anew) if anew]
-        print(f'where turns had left  {statistics.median(again):.4f}   {len(again)} of {args.turns} turns')
+    for kind, waits in found.items():
+        as_ever, again = ([wait for wait, left in waits if left == anew] for anew in (False, True))
+        early, late = (statistics.median(some) for some in (as_ever[1:6], as_ever[-5:]))
+        print(f'{kind:15} turns 2 to 6 {early:.4f}, up to {args.turns} {late:.4f}, {late / early:.2f} times'
+              + (f'; where turns had left {statistics.median(again):.4f}, {len(again)} of {args.turns} turns' if again else ''))
 
 
 if __name__ == '__main__':

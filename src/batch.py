@@ -5,6 +5,7 @@
     step      some tokens more for each; those that are over leave
     back      the newest tokens of one are taken back, and what came in their place does not come again
     leave     somebody has gone before the end
+    hold      what somebody will go on from is read before they come
 
 None changes what another gets (Yu et al. 2022, "Orca", section 3.2). A row that was left keeps what it holds: a conversation that comes back
 with one more turn finds it there.
@@ -17,6 +18,7 @@ import numpy as np
 
 from .settings import Draw, Settings, check_settings
 
+PASS = 128                                              # tokens that are held in one pass
 
 @dataclass(eq=False)
 class Sequence:
@@ -51,6 +53,13 @@ class Batch:
             print('(compiling the model for this machine)', file=sys.stderr)
             self.enter(Sequence([0, 0], 1))
             self.step(1)
+
+    def hold(self, ids, going=lambda: True):
+        """Let a free row hold ids, a PASS at a time for as long as going() says; called again, it goes on there. What a row holds of them is not read."""
+        if self._longest(np.array(ids, np.int32))[1] < len(ids):
+            row = self._seat(ids)
+            while going() and self._cache.lengths[row] < len(ids):
+                self._read(ids[self._cache.lengths[row]:][:PASS], row)
 
     def enter(self, sequence):
         """Seat a sequence in a free row, and read its context or leave that to the first step, which then takes one pass less. Returns whether there

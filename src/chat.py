@@ -5,13 +5,14 @@
 
 The end of a turn is a line break that no continuation follows, or <|endoftext|>. When the context is full, whole turns leave,
 oldest first, until a quarter of the room is free: what stays is then read once more, and not again at every turn. Otherwise the
-cache keeps all that was said, and a turn costs its new tokens. Turns that the model no longer sees come back, in front, when they
-fit what is being said (memory.Chat.recall).
+cache keeps all that was said, and a turn costs its new tokens: those of the message, for the others are read while it is typed.
+Turns that the model no longer sees come back, in front, when they fit what is being said (memory.Chat.recall).
 
     ids -> Reply -> words            what is shown is final; what must not be said is taken back before it is shown
 """
 import contextlib
 import re
+import threading
 import time
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ STRIDE = 4                                              # tokens made between tw
 ATTEMPTS = 4                                            # at a name of those who may speak
 OBJECTIONS = 8                                          # to what a reply must not say, before it ends there
 HEADER = 32                                             # tokens in which the model must have said who speaks
+MESSAGE = 1 / 16                                        # of n_ctx, for the words of a message that is awaited
 RECALLED = 1 / 8                                        # of n_ctx, for turns that are recalled
 LOOP = 24                                               # tokens of the same three times or more are a loop
 DAY = 24 * 60 * 60 * 1000                               # milliseconds
@@ -42,6 +44,13 @@ class Candidate(NamedTuple):
     text: str
     score: float
     likelihood: float
+
+
+class Ahead(NamedTuple):
+    """What is read before a message comes: the ids, which are turns[first:] of those that were said then, and what stands in front."""
+    said: int
+    first: int
+    ids: list
 
 
 class Reply:
@@ -175,6 +184,7 @@ class ChatSession:
         self.first = 0
         self.cut = 0                                    # tokens that the newest turn lost because it alone fills the context
         self._fitted = max_turns                        # the max_turns with which `first` was found; None: it is to be found anew
+        self._saw = 0                                   # `first` when the newest turn was said
         self._old = None                                # the turn in whose place the next one comes
         self.recalled = []                              # turns that are seen again, in front of the others
         self._known = {}                                # (seat, text, time) of a turn -> its ids
@@ -183,7 +193,7 @@ class ChatSession:
         self._start = int(time.time() * 1000) if last_time is None else last_time + DAY
         self._seed, self._made = [abs(int(s)) for s in np.ravel(fresh_seed() if seed is None else seed)], 0
         self._random = np.random.default_rng(self._seed)                 # of who speaks, where the model does not say
-        self._batch = None
+        self._batch = self._ahead = None
 
     def anew(self, **options):
         """An empty conversation with the same model and people, in the same style; options: what else than the defaults, as for ChatSession."""
@@ -193,6 +203,39 @@ class ChatSession:
     def get_ready(self, n=1):
         """Compile what a reply needs, or n candidates, where that takes time: the first of them comes sooner."""
         self._rows(n).get_ready()
+
+    @contextlib.contextmanager
+    def reading(self):
+        """Within this block, in which a message is awaited, another thread reads what was said so far, so that its answer costs the message's tokens
+        alone. Where they would not fit, turns leave already then. How far the thread comes changes nothing of what is answered."""
+        try:
+            self._ahead = self._look_ahead()
+        except UserError:                               # the answer will tell
+            self._ahead = None
+        awaited = threading.Event()
+        reader = threading.Thread(target=self._read_ahead, args=[lambda: not awaited.is_set()])
+        reader.start()
+        try:
+            yield
+        finally:
+            awaited.set()
+            while reader.is_alive():                    # a pass: two threads in one generator would do harm
+                with contextlib.suppress(KeyboardInterrupt):
+                    reader.join()
+
+    def _look_ahead(self):
+        """The Ahead of a message to come."""
+        now = self.first, self.cut, self.recalled, self._fitted
+        try:
+            headers = len(self.header(self.me)) + len(self.header(self.answerer))
+            self._make_room(headers + int(MESSAGE * self.generator.hparams.n_ctx), coming=1)
+            return Ahead(len(self.turns), self.first, self._context())
+        finally:
+            self.first, self.cut, self.recalled, self._fitted = now
+
+    def _read_ahead(self, going):
+        with contextlib.suppress(Exception):            # the answer does the same again, and tells
+            self._rows(1, going=going)
 
     # ---- what is said
 
@@ -255,7 +298,7 @@ class ChatSession:
     def instead(self):
         """Within this block the newest turn is not there, and the next one takes its place; where none is said, it is there again behind the block."""
         self._old = self.turns.pop()
-        self.first = min(self.first, max(0, len(self.turns) - 1))
+        self.first = min(self.first, self._saw)
         try:
             yield
         finally:
@@ -373,6 +416,7 @@ class ChatSession:
         if self.kept is not None:
             self.kept.add(turn)
         self.turns.append(turn)
+        self._saw = self.first
 
     def _drop(self, start):
         if self.kept is not None:
@@ -406,17 +450,20 @@ class ChatSession:
                 turns.update(exchange)
             self.recalled = sorted(turns, key=lambda turn: turn.time)
 
-    def _make_room(self, header):
+    def _make_room(self, header, coming=0):
         """Let the oldest turns go when they, the header and the reply no longer fit; `first` and `cut` tell. What was recalled goes before the last of
-        them. Where turns were taken back, or max_turns has changed, those that fit again come back."""
+        them. Where turns were taken back, or max_turns has changed, those that fit again come back. coming: turns that will come behind these; the
+        header has room for them."""
         n_ctx = self.generator.hparams.n_ctx
         room = n_ctx - header - self.length - 1
         if self.recalled and room - len(self._preface()) < n_ctx // 8:
             self.recalled = []
         room -= len(self._preface())
-        oldest = max(0, len(self.turns) - self.max_turns) if self.max_turns else 0
+        oldest = max(0, len(self.turns) + coming - self.max_turns) if self.max_turns else 0
         if self._fitted != self.max_turns:
-            self.first, self._fitted = min(self.first, self._fitting(room, oldest)[0]), self.max_turns
+            self.first, self._fitted, self._ahead = min(self.first, self._fitting(room, oldest)[0]), self.max_turns, None
+        if self._ahead and self._ahead.said < len(self.turns):
+            oldest = max(oldest, self._ahead.first)
         self.first = max(self.first, oldest)
         start, used = self._fitting(room, self.first)
         if start > self.first:
@@ -445,10 +492,13 @@ class ChatSession:
         spoke = [turn.speaker for turn in self.recalled + self.turns[self.first:]]
         return list(dict.fromkeys(filter(None, [self.me, self.answerer, *spoke, *self.people[:KNOWN]])))
 
-    def _rows(self, n):
-        """The Batch, of n rows at least. It holds what was said."""
+    def _rows(self, n, context=None, going=lambda: True):
+        """The Batch, of n rows at least. It holds what was said, and what was to be read ahead of context, as far as going() lets it."""
         if self._batch is None or len(self._batch.rows) < n:
             self._batch = Batch(self.generator, n)
+        ahead = self._ahead and self._ahead.ids
+        if ahead and (context is None or context[:len(ahead)] == ahead):
+            self._batch.hold(ahead, going)
         return self._batch
 
     def _sequence(self, context, length):
@@ -457,7 +507,7 @@ class ChatSession:
 
     def _tokens(self, context, length):
         """Yield the ids that come behind context, a few at a time, up to `length`."""
-        batch, sequence = self._rows(1), self._sequence(context, length)
+        batch, sequence = self._rows(1, context), self._sequence(context, length)
         try:
             batch.enter(sequence)
             while not sequence.over:
@@ -467,7 +517,7 @@ class ChatSession:
 
     def _replies(self, context, n=1):
         """Yield (Reply, its next words) of n replies that are made together, until all are over."""
-        batch = self._rows(n)
+        batch = self._rows(n, context)
         going = {self._sequence(context, self.length): Reply(self.enc, self.style, self.length, banned=self.banned, names=self.names()) for _ in range(n)}
         try:
             for sequence in going:

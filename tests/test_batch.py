@@ -148,6 +148,18 @@ def test_what_begins_alike_leaves_others_as_they_were(generator, read):
     assert read == [(0, 4), (1, 1)]                     # and nothing
 
 
+def test_what_is_held_is_not_read_again(generator, read, monkeypatch):
+    monkeypatch.setattr('src.batch.PASS', 3)
+    batch, ids, passes = Batch(generator, 2), [1, 2, 3, 4, 5, 6, 7, 8], iter([True, True, False])
+    batch.hold(ids, lambda: next(passes))
+    batch.hold(ids)
+    batch.hold(ids[:5])                                 # which is part of it
+    sequence = Sequence([*ids, 9, 8], 3, Settings(), seed=4)
+    batch.enter(sequence)
+    batch.step(3)
+    assert read == [(0, 3), (0, 3), (0, 2), (0, 1)] and sequence.made == alone(generator, sequence)
+
+
 def test_ctrl_c_loses_no_row(generator, monkeypatch):
     batch = Batch(generator, 1)
 

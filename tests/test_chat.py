@@ -2,6 +2,7 @@
 the words matter; a tiny real one where the numbers do."""
 import os
 import shutil
+import threading
 import time
 
 import numpy as np
@@ -10,6 +11,7 @@ from conftest import ROOT
 from reference import rough_params
 
 from src import chat, checkpoint, dialogue, encoder, folders, model, sample
+from src.batch import Batch
 from src.console import UsageError, UserError
 
 ENC = encoder.get_encoder('demo')
@@ -710,6 +712,109 @@ def test_reusing_the_cache_changes_nothing(tiny):
         fresh.first = s.first
         assert ''.join(fresh.answer()) == s.turns[-1].text
     assert s.first > 0                                                  # the window slid on the way
+
+
+@pytest.fixture
+def passes(tiny, monkeypatch):
+    """How many tokens each pass had that read some."""
+    found, prefill = [], tiny.prefill
+
+    def note(cache, X, row):
+        if len(X[0]):
+            found.append(len(X[0]))
+        prefill(cache, X, row)
+
+    monkeypatch.setattr(tiny, 'prefill', note)
+    return found
+
+
+def await_reader(s):
+    """A person who types long enough."""
+    with s.reading():
+        for thread in threading.enumerate():
+            if thread is not threading.main_thread() and getattr(thread, '_target', None) == s._read_ahead:
+                thread.join()
+
+
+@pytest.mark.parametrize('options', [{}, {'max_turns': 3}, {'persona': 'They are on a ship.'}], ids=['whole', 'max_turns', 'persona'])
+def test_what_was_said_is_read_while_a_message_is_awaited(tiny, passes, options):
+    """Also where turns leave: the answer costs its message and the name of who answers."""
+    s, left = real(tiny, seed=1, **options), 0
+    for _ in range(12):
+        await_reader(s)
+        first = s.first
+        passes.clear()
+        ''.join(s.reply('ok'))
+        left += s.first > first
+        turn = s.turn_ids(s.turns[-2])
+        assert passes == [len(turn) + len(s.header('Mara')) - 1]
+    assert left > 2 or 'persona' in options and left
+
+
+def test_how_far_was_read_changes_no_word(tiny, monkeypatch):
+    monkeypatch.setattr('src.batch.PASS', 5)
+
+    def talk(most):
+        s, said = real(tiny, seed=3), []
+        hold = Batch.hold
+
+        def some(self, ids, going=None):
+            left = iter([True] * most)
+            return hold(self, ids, (lambda: next(left, False)) if going else lambda: True)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Batch, 'hold', lambda self, ids, going=None: some(self, ids, going and threading.current_thread() is not threading.main_thread()))
+            for text in ('hi', 'how are you?', 'fine then', 'the bus was late again today', 'ok', 'yes', 'no'):
+                await_reader(s)
+                said.append(''.join(s.reply(text)))
+        return said, s.first, s._batch._cache.values
+
+    (said, first, values), *others = [talk(most) for most in (0, 1, 3, 100)]
+    assert first > 0 and all(words == said and start == first and np.array_equal(values, held) for words, start, held in others)
+
+
+def test_who_leaves_waits_for_the_pass_being_read(tiny, monkeypatch):
+    over = []
+
+    def hold(self, ids, going):
+        while going():
+            time.sleep(0.001)
+        time.sleep(0.1)
+        over.append(ids)
+
+    monkeypatch.setattr(Batch, 'hold', hold)
+    with pytest.raises(KeyboardInterrupt), real(tiny).reading():
+        raise KeyboardInterrupt
+    assert over == [[ENC.eot]]
+
+
+def test_a_retry_behind_reading_sees_what_the_reply_saw(tiny):
+    s = real(tiny, max_turns=2, seed=1)
+    for text in ('hi', 'ok'):
+        await_reader(s)
+        ''.join(s.reply(text))
+    saw = s.first
+    s.prompt()                                          # as for the line at the foot of the screen
+    await_reader(s)
+    ''.join(s.retry())
+    assert s.first == saw == 1
+
+
+def test_what_cannot_be_read_ahead_is_told_by_the_answer(tiny, monkeypatch, capsys):
+    s = real(tiny)
+    monkeypatch.setattr(tiny, 'prefill', lambda *arguments: (_ for _ in ()).throw(UserError('the memory is full')))
+    await_reader(s)
+    assert capsys.readouterr().err == ''
+    with pytest.raises(UserError, match='the memory is full'):
+        ''.join(s.reply('hi'))
+    monkeypatch.undo()
+    s.persona = 'word ' * 200
+    await_reader(s)
+    with pytest.raises(UserError, match='persona'):
+        ''.join(s.answer())
+    s.persona = ''
+    await_reader(s)
+    assert ''.join(s.answer())
 
 
 def test_a_typed_model_sees_the_same_from_the_cache_as_anew():

@@ -333,8 +333,8 @@ def test_ctrl_c_between_two_prompts_ends_nothing():
         return what
 
     heard = []
-    script.converse(SimpleNamespace(over=False, screen=SimpleNamespace(person=True, ask=lambda *_: lines.pop(0)), session=SimpleNamespace(me='Theo'), status=status,
-                                    complete=None, hear=heard.append), 'Abort!')
+    screen, session = SimpleNamespace(person=True, ask=lambda *_: lines.pop(0)), SimpleNamespace(me='Theo', reading=contextlib.nullcontext)
+    script.converse(SimpleNamespace(over=False, screen=screen, session=session, status=status, complete=None, hear=heard.append), 'Abort!')
     assert heard == ['hi', 'well?'] and happens == []
 
 
