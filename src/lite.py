@@ -32,7 +32,7 @@ ATTEMPTS = 5                                            # at a file that others 
 REACH = 64                                              # positions by which attention of single rows looks further; behind so many, BLAS's kernels
                                                         # make the same sums whether zeros follow or not
 WASTE = 256                                             # positions read in vain that cost what looking once more would: rows look together up to that
-MANY = 600                                              # positions of several rows that two threads look at sooner than one
+MANY = 600                                              # positions of several texts that two threads look at sooner than one
 FEW, FAR = 64, 256                                      # up to so many rows NumPy looks at so many positions or more: LiteRT copies what it reads
 FAINT = 1e-30                                           # a sum of exponentials that is larger lost nothing to float32's range
 
@@ -230,18 +230,18 @@ class Engine:
         BLAS's (see REACH): how far the others look changes no digit."""
         qkv = qkv.reshape(len(rows), 3, self.hparams.n_head, -1)
         values[0][rows, :, lengths], values[1][rows, :, lengths] = qkv[:, 1], qkv[:, 2]
-        q, y = qkv[:, 0, :, None] * self._scale, np.empty_like(qkv[:, 0])                            # [rows, head, 1, features], [rows, head, features]
+        q, y = np.multiply(qkv[:, 0].swapaxes(0, 1)[:, :, None], self._scale, order='C'), np.empty_like(qkv[:, 0].swapaxes(0, 1), order='C')
 
-        def look(heads):
+        def look(heads):                                # head by head: the keys of one stay in the core's cache while some look at the same
             for some, there, mask in groups:
-                keys, looked = values[:, there, heads, :mask.shape[-1]]                              # [some, head, all, features] each
-                w = q[some, heads] @ keys.swapaxes(2, 3) + mask                                      # [some, head, 1, all]
+                keys, looked = values[:, there, heads, :mask.shape[-1]].swapaxes(1, 2)               # [head, some or 1, all, features] each
+                w = q[heads, some] @ keys.swapaxes(2, 3) + mask                                      # [head, some, 1, all]
                 w = np.exp(w - w.max(axis=-1, keepdims=True))
-                y[some, heads] = (w @ looked / (w @ _ones(mask.shape[-1])))[:, :, 0]
+                y[heads, some] = (w @ looked / (w @ _ones(mask.shape[-1])))[:, :, 0]
 
-        many = len(rows) > 1 and sum(mask.size for _, _, mask in groups) >= MANY
+        many = rows[0] != rows[-1] and sum(mask.size for _, _, mask in groups) >= MANY
         self._together(look, _halves(self.hparams.n_head) if many else [slice(None)])
-        return y.reshape(len(rows), -1)
+        return y.swapaxes(0, 1).reshape(len(rows), -1)
 
     def _together(self, f, shares):
         """f(share) of each share of some work, one or two, at the same time."""
@@ -291,16 +291,16 @@ def _halves(n):
 
 
 def _groups(rows, lengths, n_ctx, window=0):
-    """Which of rows, of which the first `lengths` positions count, look together: neighbours of about the same length -> (slice of rows, slice of
-    the cache, mask [n, 1, 1, all] that hides what is beyond a row's own length, or further back than a window)."""
+    """Which of rows, of which the first `lengths` positions count, look together: neighbours of about the same length, or one row again and again
+    -> (slice of rows, slice of the cache, mask [n, 1, all] that hides what is beyond a row's own length, or further back than a window)."""
     reaches, start = np.minimum(-(-lengths // REACH) * REACH, n_ctx), 0
     for stop in range(1, len(rows) + 1):
         more = slice(start, stop + 1)
-        if stop == len(rows) or rows[stop] != rows[stop - 1] + 1 or (reaches[more].max() - reaches[more]).sum() > WASTE:
+        if stop == len(rows) or rows[stop] - rows[stop - 1] not in (0, 1) or (reaches[more].max() - reaches[more]).sum() > WASTE:
             some = slice(start, stop)
             there, length = np.arange(reaches[some].max()), lengths[some, None]
             hidden = (there >= length) | (there < length - window if window else False)
-            yield some, slice(rows[start], rows[stop - 1] + 1), np.where(hidden, np.float32(-1e10), np.float32(0))[:, None, None]
+            yield some, slice(rows[start], rows[stop - 1] + 1), np.where(hidden, np.float32(-1e10), np.float32(0))[:, None]
             start = stop
 
 

@@ -147,12 +147,15 @@ def test_rows_look_together_where_that_is_cheaper_and_each_at_its_own():
         assert [(some.start, some.stop) for some, _, _ in groups] == [(0, 4), (4, 7), (7, 10)]
         for some, there, mask in groups:
             assert rows[some].tolist() == list(range(there.start, there.stop)) and mask.shape[-1] in (64, 128, 300)
-            for length, hidden in zip(lengths[some], mask[:, 0, 0]):
+            for length, hidden in zip(lengths[some], mask[:, 0]):
                 assert np.flatnonzero(hidden == 0).tolist() == list(range(max(0, length - window) if window else 0, length))
+
+    (some, there, mask), = lite._groups(np.full(3, 4), np.arange(290, 293), 300)        # one text, its newest positions
+    assert (some, there) == (slice(0, 3), slice(4, 5)) and mask.shape == (3, 1, 300) and (mask[:, 0] == 0).sum(axis=1).tolist() == [290, 291, 292]
 
 
 def test_two_threads_look_where_several_rows_look_far(exact, monkeypatch):
-    """All positions that are read count, 600 of several rows; a single row looks in one."""
+    """All positions that are read count, 600 of several rows; a single row looks in one, though it be from several positions."""
     engine, threads = exact[0], set()
     monkeypatch.setattr(engine, '_together', lambda look, shares: threads.add(len(shares)) or [look(share) for share in shares])
     for lengths, wanted in (([290], 1), ([63, 63, 63], 1), ([250, 250], 1), ([290, 290], 2)):
@@ -161,6 +164,9 @@ def test_two_threads_look_where_several_rows_look_far(exact, monkeypatch):
         threads.clear()
         engine.step(cache, [1] * len(lengths))
         assert threads == {wanted}
+    threads.clear()
+    engine.steps(cache, [1, 2, 3, 4])
+    assert threads == {1}
 
 
 def test_a_row_is_copied(tmp_path):
