@@ -390,6 +390,15 @@ class ChatSession:
         self._make_room(len(header))
         return self._context() + header
 
+    def retrace(self, speaker=None):
+        """Let go what would have gone if every turn had been said in this session, from the first on. A conversation that comes anew with each of its
+        turns (a server's) then sees the same oldest turn until it is full again, instead of one that moves with each."""
+        room, used = self._room(len(self.header(self._next(speaker)[0]))), 0
+        for end, turn in enumerate(self.turns, 1):
+            used += len(self.turn_ids(turn))
+            if used > room:
+                self.first, used = self._fitting(room * 3 // 4, self.first, end)
+
     def header(self, speaker, when=0):
         """The ids that make the model speak as `speaker`. Raises UserError where they take too much of what it sees."""
         header, n_ctx = self.style.header_ids(self.enc, self._seat(speaker), when), self.generator.hparams.n_ctx
@@ -454,11 +463,9 @@ class ChatSession:
         """Let the oldest turns go when they, the header and the reply no longer fit; `first` and `cut` tell. What was recalled goes before the last of
         them. Where turns were taken back, or max_turns has changed, those that fit again come back. coming: turns that will come behind these; the
         header has room for them."""
-        n_ctx = self.generator.hparams.n_ctx
-        room = n_ctx - header - self.length - 1
-        if self.recalled and room - len(self._preface()) < n_ctx // 8:
+        if self.recalled and self._room(header) < self.generator.hparams.n_ctx // 8:
             self.recalled = []
-        room -= len(self._preface())
+        room = self._room(header)
         oldest = max(0, len(self.turns) + coming - self.max_turns) if self.max_turns else 0
         if self._fitted != self.max_turns:
             self.first, self._fitted, self._ahead = min(self.first, self._fitting(room, oldest)[0]), self.max_turns, None
@@ -470,12 +477,16 @@ class ChatSession:
             self.first, used = self._fitting(room * 3 // 4, self.first)
         self.cut = max(0, used - room)
 
-    def _fitting(self, room, oldest):
-        """(the oldest turn, turns[oldest] at the oldest, from which on all fit into `room` tokens, or else the newest one, how many they have)"""
-        used = 0
-        for i in range(len(self.turns) - 1, oldest - 1, -1):
+    def _room(self, header):
+        """How many tokens of turns fit, with a header of so many."""
+        return self.generator.hparams.n_ctx - header - self.length - 1 - len(self._preface())
+
+    def _fitting(self, room, oldest, end=None):
+        """(the oldest of turns[:end], turns[oldest] at the oldest, from which on all fit into `room` tokens, or else the newest one, how many they have)"""
+        used, end = 0, len(self.turns) if end is None else end
+        for i in range(end - 1, oldest - 1, -1):
             more = len(self.turn_ids(self.turns[i]))
-            if used + more > room and i < len(self.turns) - 1:
+            if used + more > room and i < end - 1:
                 return i + 1, used
             used += more
         return oldest, used

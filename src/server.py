@@ -154,10 +154,12 @@ def chat_job(body, served):
     try:
         session = model.anew(length=length, persona=persona, **drawn['settings']._asdict())
         turns = [message for message in asked['messages'] if message['role'] in names]
-        for turn in turns[-served.limits.n_ctx:]:       # no more fit: each has a token at least
+        n_ctx = served.limits.n_ctx
+        for turn in turns[max(0, len(turns) // n_ctx - 1) * n_ctx:]:     # no more than n_ctx fit; so many leave at once, so that the others stay
             own = turn.get('name') if model.style.speakers is None else None
             session.say(own or names[turn['role']], words_of(turn))
         speaker = asked.get('speaker', model.answerer)
+        session.retrace(speaker)
         context = session.prompt(speaker)
     except UserError as error:
         raise Refused(400, str(error), 'messages', 'invalid_value') from None

@@ -321,6 +321,23 @@ def test_a_reply_stays_until_another_has_words():
     assert 'Theo: hi\nLena:' in s.generator.shown() and [what[0] for what in s.kept.done] == ['add', 'add', 'drop', 'add']
 
 
+def test_a_conversation_that_comes_whole_each_time_keeps_its_oldest_turn():
+    """As to a server: what it shares with the request before is not read again, but where turns leave."""
+    texts, seen, firsts = [f'message {i} ' + 'word ' * (i % 7) for i in range(121)], [], []
+    for said in range(1, 122, 2):
+        s = session()
+        for i, text in enumerate(texts[:said]):
+            s.say(('Theo', 'Mara')[i % 2], text)
+        s.retrace('Mara')
+        seen.append(s.prompt('Mara'))
+        firsts.append(s.first)
+        assert len(seen[-1]) + s.length <= 256 and s.cut == 0
+    header = len(s.header('Mara'))
+    shared = [context[:len(before) - header] == before[:-header] for before, context in zip(seen, seen[1:])]
+    left = [first != before for before, first in zip(firsts, firsts[1:])]
+    assert shared == [not each for each in left] and 5 < sum(left) < 20 and firsts[-1] > 90
+
+
 def test_a_retry_where_one_turn_is_seen():
     s = session(' one\n', ' two\n', max_turns=1)
     said(s, 'hi')
