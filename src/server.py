@@ -154,8 +154,8 @@ def chat_job(body, served):
     try:
         session = model.anew(length=length, persona=persona, **drawn['settings']._asdict())
         turns = [message for message in asked['messages'] if message['role'] in names]
-        n_ctx = served.limits.n_ctx
-        for turn in turns[max(0, len(turns) // n_ctx - 1) * n_ctx:]:     # no more than n_ctx fit; so many leave at once, so that the others stay
+        most = served.limits.n_ctx // 2                 # that fit: each has words and an end; so many leave at once, so that the others stay
+        for turn in turns[max(0, len(turns) // most - 1) * most:]:
             own = turn.get('name') if model.style.speakers is None else None
             session.say(own or names[turn['role']], words_of(turn))
         speaker = asked.get('speaker', model.answerer)
