@@ -156,7 +156,7 @@ def greet(talk, end_command):
     if talk.memory and talk.memory.notice:
         screen.note(talk.memory.notice)
     talk.meet(session.me, talk.answerers)
-    session.prompt()                                    # what cannot be said is told before anything is
+    session.prompt(recall=False)                        # what cannot be said is told before anything is
     you = '' if session.me == 'You' else f'You are {session.me}, '
     screen.show(f'{you}{talk.answering()} ({talk.weights}). {end_command} or Ctrl-D ends the chat.' + ' /help shows more.' * screen.person)
     if session.turns:

@@ -1,12 +1,13 @@
 """A conversation with a model: what it sees, when its turn ends, and its words as they come.
 
-    <|endoftext|> You are on a ship. newline Theo: hi newline Mara: Hi Theo. newline ... Theo: bad day newline Mara:      the model goes on from here
-                  `--- persona ----'         `---- recalled ----'                ... turns, oldest first `header'
+    <|endoftext|> You are on a ship. newline ... Theo: hi newline Mara: Hi Theo. newline ... Theo: bad day newline Mara:      the model goes on from here
+                  `--- persona ----'  turns ...  `---- recalled ----'           ... turns, oldest first `header'
 
 The end of a turn is a line break that no continuation follows, or <|endoftext|>. When the context is full, whole turns leave,
 oldest first, until a quarter of the room is free: what stays is then read once more, and not again at every turn. Otherwise the
 cache keeps all that was said, and a turn costs its new tokens: those of the message, for the others are read while it is typed.
-Turns that the model no longer sees come back, in front, when they fit what is being said (memory.Chat.recall).
+Turns that the model no longer sees come back when they fit what is being said (memory.Chat.recall): in front of the last few, for all
+behind them is read once more.
 
     ids -> Reply -> words            what is shown is final; what must not be said is taken back before it is shown
 """
@@ -29,6 +30,7 @@ ATTEMPTS = 4                                            # at a name of those who
 OBJECTIONS = 8                                          # to what a reply must not say, before it ends there
 HEADER = 32                                             # tokens in which the model must have said who speaks
 MESSAGE = 1 / 16                                        # of n_ctx, for the words of a message that is awaited
+LATEST = 3                                              # turns behind what is recalled
 RECALLED = 1 / 8                                        # of n_ctx, for turns that are recalled
 LOOP = 24                                               # tokens of the same three times or more are a loop
 DAY = 24 * 60 * 60 * 1000                               # milliseconds
@@ -186,7 +188,7 @@ class ChatSession:
         self._fitted = max_turns                        # the max_turns with which `first` was found; None: it is to be found anew
         self._saw = 0                                   # `first` when the newest turn was said
         self._old = None                                # the turn in whose place the next one comes
-        self.recalled = []                              # turns that are seen again, in front of the others
+        self.recalled, self._recalled_at = [], 0        # turns that are seen again, and which one they stand in front of
         self._known = {}                                # (seat, text, time) of a turn -> its ids
         self._stops = style.stop_ids(enc)
         self._last_time = last_time
@@ -382,11 +384,13 @@ class ChatSession:
 
     # ---- what the model sees
 
-    def prompt(self, speaker=None):
-        """The ids that the model goes on from as `speaker` (default: the answerer), with the header; they leave room for `length` more."""
+    def prompt(self, speaker=None, recall=True):
+        """The ids that the model goes on from as `speaker` (default: the answerer), with the header; they leave room for `length` more. recall: look
+        for turns that fit the newest one."""
         speaker, when = self._next(speaker)
         header = self.header(speaker, when)
-        self._recall()
+        if recall:
+            self._recall()
         self._make_room(len(header))
         return self._context() + header
 
@@ -440,15 +444,14 @@ class ChatSession:
         return self._known[turn]
 
     def _preface(self):
-        """The ids in front of the turns that the model sees: of the persona and of what is recalled."""
+        """The ids of the persona, in front of all turns."""
         ids = self.style.preface_ids(self.enc, self.persona) if self.persona else []
         if len(ids) > self.generator.hparams.n_ctx // 4:
             raise UserError(f'the persona has {len(ids)} tokens, of which this model can take {self.generator.hparams.n_ctx // 4}: shorten it.')
-        return ids + [i for turn in self.recalled for i in self.turn_ids(turn)]
+        return ids
 
     def _recall(self):
-        """Look for turns that are no longer seen and fit the newest one. What is recalled stays until something else fits better: each change is
-        read anew, with all behind it."""
+        """Look for turns that are no longer seen and fit the newest one: they come in front of the last LATEST, and stay there until others fit better."""
         found = self.kept.recall(self.turns[-1].text, self.first) if self.kept is not None and self.turns else []
         if found and not set(found[0]) <= set(self.recalled):
             room, turns = RECALLED * self.generator.hparams.n_ctx, set()
@@ -457,7 +460,7 @@ class ChatSession:
                 if room < 0:
                     break
                 turns.update(exchange)
-            self.recalled = sorted(turns, key=lambda turn: turn.time)
+            self.recalled, self._recalled_at = sorted(turns, key=lambda turn: turn.time), max(0, len(self.turns) - LATEST)
 
     def _make_room(self, header, coming=0):
         """Let the oldest turns go when they, the header and the reply no longer fit; `first` and `cut` tell. What was recalled goes before the last of
@@ -478,8 +481,8 @@ class ChatSession:
         self.cut = max(0, used - room)
 
     def _room(self, header):
-        """How many tokens of turns fit, with a header of so many."""
-        return self.generator.hparams.n_ctx - header - self.length - 1 - len(self._preface())
+        """How many tokens of turns fit, beside those recalled, with a header of so many."""
+        return self.generator.hparams.n_ctx - header - self.length - 1 - len(self._preface()) - sum(len(self.turn_ids(turn)) for turn in self.recalled)
 
     def _fitting(self, room, oldest, end=None):
         """(the oldest of turns[:end], turns[oldest] at the oldest, from which on all fit into `room` tokens, or else the newest one, how many they have)"""
@@ -493,7 +496,9 @@ class ChatSession:
 
     def _context(self):
         """The tokens that the model sees; a conversation still whole begins as in training, behind <|endoftext|> or <bos>."""
-        preface, ids = self._preface(), [i for turn in self.turns[self.first:] for i in self.turn_ids(turn)][self.cut:]
+        at, preface = max(self.first, self._recalled_at), self._preface()
+        seen = [*self.turns[self.first:at], *self.recalled, *self.turns[at:]]
+        ids = [i for turn in seen for i in self.turn_ids(turn)][self.cut:]
         return (self.style.begin_ids(self.enc) if preface or self.first == 0 and not self.cut else []) + preface + ids
 
     # ---- what it says

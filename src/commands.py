@@ -201,7 +201,7 @@ class Talk:
         """What a chat shows at its foot."""
         session = self.session
         try:
-            used = len(session.prompt())
+            used = len(session.prompt(recall=False))    # what fits is looked for once there is a message
         except UserError as error:
             return str(error)
         return f'{self.answering()} · {used} of {session.generator.hparams.n_ctx} tokens · {self.weights}'
@@ -471,7 +471,7 @@ def persona(talk, rest):
     if rest:
         before, session.persona = session.persona, '' if rest == 'none' else rest
         try:
-            session.prompt()
+            session.prompt(recall=False)
         except UserError:                               # too long
             session.persona = before
             raise

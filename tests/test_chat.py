@@ -97,7 +97,7 @@ def test_what_was_recalled_goes_before_what_was_just_said():
     s, name = session(n_ctx=64, length=32, persona='a b c d e f g h i j k l m n o'), 'a b c d e f g h i j k l m n o'
     s.say('Theo', 'hi')
     s.recalled = [dialogue.Turn('Theo', 'long ago', 0)]
-    assert len(s.header(name)) == len(s._preface()) - len(s.turn_ids(s.recalled[0])) == 16          # as many as they may have
+    assert len(s.header(name)) == len(s._preface()) == 16               # as many as they may have
     assert len(s.prompt(name)) + s.length == 65 and s.recalled == []
     s.persona, s.recalled = '', [dialogue.Turn('Theo', 'long ago', 0)]
     assert 'long ago' in ENC.decode(s.prompt()) and ENC.decode(s.prompt()).endswith('Theo: hi\nMara:')
@@ -437,19 +437,32 @@ def test_a_kept_conversation_goes_on_and_is_told_what_happens():
     assert s.kept.done[1][1][:2] == ('Mara', 'yes') and s.kept.done[2] == ('drop', 4) and s.kept.done[4] == ('replace', 0, 'new') and s.kept.done[5] == ('drop', 3)
 
 
-def test_what_is_recalled_stands_in_front_until_something_fits_better():
+def test_what_is_recalled_stays_until_something_fits_better():
     def exchange(text, when):
         return [dialogue.Turn('Theo', text, when), dialogue.Turn('Mara', 'yes, ' + text, when + 1)]
 
     dog, cat, bus = exchange('my dog', -20), exchange('my cat', -30), exchange('the bus ' * 40, -9)
     s = session(*[' ok\n'] * 9, kept=Kept([dog, bus, cat], [], [dog], [cat]))
-    for text, front in (('a dog?', dog), ('hm', dog), ('dogs!', dog), ('cats', cat)):
+    for text, found, behind in (('a dog?', dog, 'Theo: old 1\nTheo: old 2\nTheo: a dog?\n'), ('hm', dog, 'Theo: old 1\nTheo: old 2\nTheo: a dog?\nMara: ok\nTheo: hm\n'),
+                                ('dogs!', dog, 'Theo: old 1\nTheo: old 2\nTheo: a dog?\nMara: ok\nTheo: hm\nMara: ok\nTheo: dogs!\n'),
+                                ('cats', cat, 'Theo: dogs!\nMara: ok\nTheo: cats\n')):
         said(s, text)
-        assert s.recalled == front                      # the bus is longer than an eighth of n_ctx
-        assert s.generator.shown().startswith(f'<|endoftext|>Theo: {front[0].text}\nMara: yes, {front[0].text}\nTheo: old 0\n')
+        assert s.recalled == found                      # the bus is longer than an eighth of n_ctx
+        shown = s.generator.shown().removesuffix(' ok')
+        assert shown.startswith('<|endoftext|>Theo: old 0\n') and shown.endswith(f'\nTheo: {found[0].text}\nMara: yes, {found[0].text}\n{behind}Mara:')
     assert s.kept.asked == [('a dog?', 0), ('hm', 0), ('dogs!', 0), ('cats', 0)]
-    before = s.generator.prefilled[1:3]
-    assert max(before) < 12 < s.generator.prefilled[3]  # only a change is read anew
+    assert max(s.generator.prefilled[1:3]) < 12         # a change is read, and what comes behind it
+
+
+def test_a_recall_late_in_a_conversation_is_not_all_of_it_anew():
+    """Each message finds another turn; what is read is what was recalled, what stands behind it, and what stood behind the one before."""
+    found = [[dialogue.Turn('Theo', f'long ago {i}', -100 + i)] for i in range(30)]
+    s = session(*[' That is what I mean to say.\n'] * 30, kept=Kept(*([each] for each in found)), length=20)
+    for i in range(30):
+        said(s, 'what was that again?')
+        assert s.recalled == found[i]
+    read, seen = s.generator.prefilled[10:], [len(ids) for ids in s.generator.seen[20:]]
+    assert s.first > 20 and np.median(read) < 70 < 150 < np.median(seen)
 
 
 # ---- led by suggestions

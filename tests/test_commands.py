@@ -259,6 +259,8 @@ def test_context_is_what_the_model_sees(tmp_path):
     t = talk('Fine.', kept=tmp_path / 'm.db')
     hear(t, 'the zebra ate my hat', '/new')
     hear(t, '/say Theo: where is that zebra?')
+    t.status()
+    assert t.session.recalled == []                     # nobody has to answer yet
     assert hear(t, '/persona You are at the zoo.') == '(You are at the zoo.)\n'
     ids = t.session.prompt()
     shown = hear(t, '/context')
