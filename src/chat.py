@@ -209,7 +209,8 @@ class ChatSession:
     @contextlib.contextmanager
     def reading(self):
         """Within this block, in which a message is awaited, another thread reads what was said so far, so that its answer costs the message's tokens
-        alone. Where they would not fit, turns leave already then. How far the thread comes changes nothing of what is answered."""
+        alone. Where they would not fit, turns leave already then. How far the thread comes changes nothing of what is answered, but for rounding where
+        other turns are recalled."""
         try:
             self._ahead = self._look_ahead()
         except UserError:                               # the answer will tell
@@ -435,7 +436,7 @@ class ChatSession:
         if self.kept is not None:
             self.kept.drop(start)
         del self.turns[start:]
-        self._fitted = None
+        self._fitted, self._recalled_at = None, min(self._recalled_at, start)
 
     def turn_ids(self, turn):
         turn = turn._replace(speaker=self._seat(turn.speaker))

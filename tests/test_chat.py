@@ -452,6 +452,9 @@ def test_what_is_recalled_stays_until_something_fits_better():
         assert shown.startswith('<|endoftext|>Theo: old 0\n') and shown.endswith(f'\nTheo: {found[0].text}\nMara: yes, {found[0].text}\n{behind}Mara:')
     assert s.kept.asked == [('a dog?', 0), ('hm', 0), ('dogs!', 0), ('cats', 0)]
     assert max(s.generator.prefilled[1:3]) < 12         # a change is read, and what comes behind it
+    assert s.undo() == s.undo() == s.undo() == 2
+    said(s, 'well')
+    assert s.generator.shown().endswith('Mara: ok\nTheo: my cat\nMara: yes, my cat\nTheo: well\nMara: ok')
 
 
 def test_a_recall_late_in_a_conversation_is_not_all_of_it_anew():

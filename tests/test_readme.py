@@ -207,5 +207,5 @@ def test_what_docs_say_of_python(tmp_path, demo_models):
     folders.write_dialogue(str(tmp_path / 'checkpoint' / 'run1'), {'style': 'name', 'speakers': ['Mara', 'Theo', 'Priya'], 'length': 9})
     blocks = re.findall(r'```python\n(.*?)```', page('docs', 'library.md'), re.S)
     done = subprocess.run([sys.executable, '-c', '\n'.join(blocks)], cwd=tmp_path, env=os.environ | {'PYTHONPATH': ROOT}, text=True, capture_output=True)
-    assert len(blocks) == 6 and done.returncode == 0, done.stderr
+    assert len(blocks) == 7 and done.returncode == 0, done.stderr
     assert "[Turn(speaker='Theo', text='hi mara'" in done.stdout and 'A ship in a storm.\n' in done.stdout and 'Theo: hi\nMara? ' in done.stdout
