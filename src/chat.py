@@ -498,9 +498,9 @@ class ChatSession:
     def _context(self):
         """The tokens that the model sees; a conversation still whole begins as in training, behind <|endoftext|> or <bos>."""
         at, preface = max(self.first, self._recalled_at), self._preface()
-        seen = [*self.turns[self.first:at], *self.recalled, *self.turns[at:]]
-        ids = [i for turn in seen for i in self.turn_ids(turn)][self.cut:]
-        return (self.style.begin_ids(self.enc) if preface or self.first == 0 and not self.cut else []) + preface + ids
+        old, recalled, new = ([i for turn in turns for i in self.turn_ids(turn)] for turns in (self.turns[self.first:at], self.recalled, self.turns[at:]))
+        begin = self.style.begin_ids(self.enc) if preface or self.first == 0 and not self.cut else []
+        return begin + preface + old + recalled + new[self.cut:]
 
     # ---- what it says
 

@@ -457,6 +457,12 @@ def test_what_is_recalled_stays_until_something_fits_better():
     assert s.generator.shown().endswith('Mara: ok\nTheo: my cat\nMara: yes, my cat\nTheo: well\nMara: ok')
 
 
+def test_what_is_recalled_stays_whole_before_a_message_that_does_not():
+    s = session(' ok\n', kept=Kept([[dialogue.Turn('Theo', 'my dog', -9)]]))
+    said(s, 'a dog? ' + 'word ' * 300)
+    assert s.cut > 0 and ENC.decode(s.generator.seen[0]).startswith('Theo: my dog\n word word ') and len(s.generator.seen[0]) + s.length == 255
+
+
 def test_a_recall_late_in_a_conversation_is_not_all_of_it_anew():
     """Each message finds another turn; what is read is what was recalled, what stands behind it, and what stood behind the one before."""
     found = [[dialogue.Turn('Theo', f'long ago {i}', -100 + i)] for i in range(30)]
