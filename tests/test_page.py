@@ -381,6 +381,7 @@ def test_settings_are_sent_and_kept(open_page, server):
     page = open_page()
     page.press('Let Mara begin')
     expect(page('.words')).to_have_count(1)
+    expect(page('#send')).to_have_text('Send')
     assert server.asked[-1]['messages'] == [{'role': 'system', 'content': ''}] and server.asked[-1]['speaker'] == 'Mara'
     page.press('Settings')
     expect(page('#settings')).to_contain_text('0.95')
