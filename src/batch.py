@@ -20,6 +20,7 @@ from .settings import Draw, Settings, check_settings
 
 PASS = 128                                              # tokens that are held in one pass
 
+
 @dataclass(eq=False)
 class Sequence:
     """One in a Batch: what it goes on from and how. `made` grows; `over` tells that there will be no more."""

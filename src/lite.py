@@ -230,18 +230,19 @@ class Engine:
         BLAS's (see REACH): how far the others look changes no digit."""
         qkv = qkv.reshape(len(rows), 3, self.hparams.n_head, -1)
         values[0][rows, :, lengths], values[1][rows, :, lengths] = qkv[:, 1], qkv[:, 2]
-        q, y = np.multiply(qkv[:, 0].swapaxes(0, 1)[:, :, None], self._scale, order='C'), np.empty_like(qkv[:, 0].swapaxes(0, 1), order='C')
+        q = np.multiply(qkv[:, 0].swapaxes(0, 1)[:, :, None], self._scale, order='C')                # [head, rows, 1, features]
+        y = np.empty_like(q)
 
         def look(heads):                                # head by head: the keys of one stay in the core's cache while some look at the same
             for some, there, mask in groups:
                 keys, looked = values[:, there, heads, :mask.shape[-1]].swapaxes(1, 2)               # [head, some or 1, all, features] each
                 w = q[heads, some] @ keys.swapaxes(2, 3) + mask                                      # [head, some, 1, all]
                 w = np.exp(w - w.max(axis=-1, keepdims=True))
-                y[heads, some] = (w @ looked / (w @ _ones(mask.shape[-1])))[:, :, 0]
+                y[heads, some] = w @ looked / (w @ _ones(mask.shape[-1]))
 
         many = rows[0] != rows[-1] and sum(mask.size for _, _, mask in groups) >= MANY
         self._together(look, _halves(self.hparams.n_head) if many else [slice(None)])
-        return y.swapaxes(0, 1).reshape(len(rows), -1)
+        return y[:, :, 0].swapaxes(0, 1).reshape(len(rows), -1)
 
     def _together(self, f, shares):
         """f(share) of each share of some work, one or two, at the same time."""

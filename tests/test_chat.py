@@ -451,7 +451,8 @@ def test_what_is_recalled_stays_until_something_fits_better():
         shown = s.generator.shown().removesuffix(' ok')
         assert shown.startswith('<|endoftext|>Theo: old 0\n') and shown.endswith(f'\nTheo: {found[0].text}\nMara: yes, {found[0].text}\n{behind}Mara:')
     assert s.kept.asked == [('a dog?', 0), ('hm', 0), ('dogs!', 0), ('cats', 0)]
-    assert max(s.generator.prefilled[1:3]) < 12         # a change is read, and what comes behind it
+    before = s.generator.prefilled[1:3]
+    assert max(before) < 12 < s.generator.prefilled[3]  # only a change is read anew, and what comes behind it
     assert s.undo() == s.undo() == s.undo() == 2
     said(s, 'well')
     assert s.generator.shown().endswith('Mara: ok\nTheo: my cat\nMara: yes, my cat\nTheo: well\nMara: ok')
@@ -797,12 +798,12 @@ def test_how_far_was_read_changes_no_word(tiny, monkeypatch):
         s, said = real(tiny, seed=3), []
         hold = Batch.hold
 
-        def some(self, ids, going=None):
-            left = iter([True] * most)
-            return hold(self, ids, (lambda: next(left, False)) if going else lambda: True)
+        def some(self, ids, going):
+            left, aside = iter([True] * most), threading.current_thread() is not threading.main_thread()
+            hold(self, ids, (lambda: next(left, False)) if aside else going)
 
         with monkeypatch.context() as patched:
-            patched.setattr(Batch, 'hold', lambda self, ids, going=None: some(self, ids, going and threading.current_thread() is not threading.main_thread()))
+            patched.setattr(Batch, 'hold', some)
             for text in ('hi', 'how are you?', 'fine then', 'the bus was late again today', 'ok', 'yes', 'no'):
                 await_reader(s)
                 said.append(''.join(s.reply(text)))
