@@ -109,9 +109,10 @@ def banned_words(said):
 
 
 def open_talk(args, place, generator, weights):
-    """The commands.Talk that the flags ask for, with the model at `place`."""
+    """The talk.Talk that the flags ask for, with the model at `place`."""
     from src import chat, commands
     from src.settings import Settings
+    from src.talk import Talk
     if args.candidates > commands.CANDIDATES:
         raise UsageError(f'--candidates {args.candidates} is out of range: it takes a whole number from 1 to {commands.CANDIDATES}.')
     options = {name: getattr(args, name) for name in (*Settings._fields, 'style', 'length', 'max_turns', 'persona')} | {'banned': banned_words(args.banned)}
@@ -129,8 +130,8 @@ def open_talk(args, place, generator, weights):
     screen = open_screen(args, memory)
     if args.config and not os.path.exists(args.config):
         screen.note(f'{args.config} is not there yet; /save settings writes it')
-    return commands.Talk(session, screen, begin=begin, answerers=answerers, memory=memory, model=model, weights=weights,
-                         candidates=args.candidates, seed=args.seed, config=args.config or config_path(), usual=usual)
+    return Talk(session, screen, begin=begin, answerers=answerers, memory=memory, model=model, weights=weights,
+                candidates=args.candidates, seed=args.seed, config=args.config or config_path(), usual=usual)
 
 
 def open_memory(args):

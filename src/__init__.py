@@ -48,10 +48,11 @@
     leaks.py       how much of a text stands word for word in the training data
     charts.py      numbers -> pictures
     report.py      what was found -> a table, a page
-    transcript.py  conversations for reading: JSON, a page
+    transcript.py  conversations to and from text, JSON, a page
     terminal.py    a chat's two ends where no person types
     screen.py      the same for a person at a terminal
-    commands.py    what a chat does with a line: a message, or a /command
+    commands.py    what a line does that begins with a slash
+    talk.py        a chat as who types meets it: what becomes of a line, who answers, which conversation
     scheduler.py   the thread that makes the texts of all who ask
     api.py         what a request over HTTP may hold
     server.py      OpenAI's API in front of a model, and the page (web/index.html)

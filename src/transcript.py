@@ -1,5 +1,6 @@
-"""Conversations for reading: text, JSON, and a page of speech bubbles.
+"""Conversations to and from text, JSON, and a page of speech bubbles.
 
+    txt     Mara: You sound tired.
     json    [{"turns": [{"speaker": "Mara", "text": "You sound tired.", "time": 1349680884843}, ...]}, ...]
     html    one file that needs nothing else
 """
@@ -26,10 +27,28 @@ h2 {{ font-size: 1rem; color: #777; font-weight: 500 }}
 '''
 
 
+def to_text(conversations):
+    """Conversations -> text, as hands write it (dialogue.STYLES['name'])."""
+    return ''.join(map(dialogue.STYLES['name'].render, conversations))
+
+
+def from_text(text):
+    """Text in any style -> its Conversations, as hands write it if in none."""
+    return list((dialogue.sniff(text) or dialogue.STYLES['name']).parse(text))
+
+
 def to_json(conversations):
     """Conversations -> JSON text; times are left out where there are none."""
     return json.dumps([{'turns': [{key: value for key, value in turn._asdict().items() if value is not None} for turn in conversation.turns]}
                        for conversation in conversations], ensure_ascii=False, indent=1)
+
+
+def from_json(text):
+    """What to_json made -> Conversations, without times. Raises ValueError, TypeError, KeyError or RecursionError for anything else."""
+    found = [dialogue.Conversation([dialogue.Turn(turn['speaker'], turn['text']) for turn in each['turns']]) for each in json.loads(text)]
+    if not all(isinstance(turn.speaker, str) and turn.speaker and isinstance(turn.text, str) for each in found for turn in each.turns):
+        raise ValueError('a turn is a speaker and a text')
+    return found
 
 
 def to_html(conversations, title='Conversations'):
@@ -47,6 +66,9 @@ def to_html(conversations, title='Conversations'):
             before = turn.speaker
         sections.append(f'<section><h2>Conversation {number}</h2>\n' + '\n'.join(rows) + '\n</section>\n')
     return PAGE.format(title=html.escape(title), body=''.join(sections))
+
+
+FORMATS = {'.txt': (to_text, from_text), '.json': (to_json, from_json), '.html': (to_html, None)}          # how they are written and read
 
 
 def moment(time):

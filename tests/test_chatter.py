@@ -18,7 +18,7 @@ import pytest
 import test_chat
 from conftest import ROOT, fails_clearly, run_script
 
-from src import chat, commands, dialogue, folders, lite, memory, terminal
+from src import chat, dialogue, folders, lite, memory, talk, terminal
 from src.console import UserError
 from src.model import HParams
 
@@ -232,7 +232,7 @@ def test_a_signal_keeps_what_was_said(tmp_path):
     try:
         script.end_by_signal()
         with pytest.raises(SystemExit) as end:
-            commands.Talk(session, terminal.Plain(), begin=None).hear('hi')
+            talk.Talk(session, terminal.Plain(), begin=None).hear('hi')
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)

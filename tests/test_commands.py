@@ -7,6 +7,7 @@ import pytest
 
 from src import chat, commands, console, dialogue, encoder, memory, model, terminal
 from src.console import UserError
+from src.talk import ROUNDS, Talk
 
 ENC = encoder.get_encoder('demo')
 
@@ -71,7 +72,7 @@ def talk(*script, order=(), answers=(), person=True, kept=None, style='name', n_
         session.script, session.order, session.asked = list(script), list(order), asked
         return session
 
-    return commands.Talk(begin(mind and mind.open('m', 'Theo', 'Mara')), Paper(*answers, person=person), begin=begin, memory=mind, model='m', **options)
+    return Talk(begin(mind and mind.open('m', 'Theo', 'Mara')), Paper(*answers, person=person), begin=begin, memory=mind, model='m', **options)
 
 
 def hear(t, *lines):
@@ -228,7 +229,7 @@ def test_a_group():
     assert hear(t, 'mara?') == 'Mara: Yes?\nLena:  ...\n' and t.session.order == ['']                 # whoever stops one has the word
     endless = talk(*'abcdefghij', order=['Mara', 'Lena'] * 5)
     hear(endless, '/as Mara, Lena')
-    assert hear(endless, 'hi').count(': ') == commands.ROUNDS
+    assert hear(endless, 'hi').count(': ') == ROUNDS
 
 
 @pytest.mark.parametrize('line, answer', [

@@ -44,6 +44,15 @@ def test_json_parses_back():
     assert 'time' not in found[0]['turns'][2] and found[1]['turns'][0]['time'] == 0           # 1970 is a time, None is none
     assert 'שלום' in transcript.to_json(WILD)                           # to be read as it is
     assert json.loads(transcript.to_json([])) == []
+    assert transcript.from_json(transcript.to_json(WILD)) == [Conversation([turn._replace(time=None) for turn in each.turns]) for each in WILD]
+
+
+def test_text_parses_back():
+    talks = [Conversation([Turn('Theo', 'are you\nawake?'), Turn('Mara', 'yes: always')]), Conversation([Turn('Mara', 'hm'), Turn('Theo', 'ok')])]
+    assert transcript.to_text(talks) == 'Theo: are you\n awake?\nMara: yes: always\n<|endoftext|>\nMara: hm\nTheo: ok\n<|endoftext|>\n'
+    assert transcript.from_text(transcript.to_text(talks)) == talks
+    assert transcript.from_text('Mara: nobody answers') == [Conversation([Turn('Mara', 'nobody answers')])]
+
 
 
 def test_nothing_that_people_write_is_markup():
