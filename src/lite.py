@@ -83,7 +83,7 @@ class Engine:
         self._pool = ThreadPoolExecutor(1)
         self._windows = self.hparams.windows or [0] * self.hparams.n_layer
         self._scale = np.float32(1 / math.sqrt(self.hparams.n_embd // self.hparams.n_head))
-        self._shapes = [None for part in self._parts]   # of the inputs that each part is ready for
+        self._ready = [(None, {}, {}) for part in self._parts]           # shapes of inputs that each is ready for, where these and its results lie
 
     def _load(self, path, threads):
         """Add a file's parts. Returns what it says about itself, and how long its tables are."""
@@ -122,8 +122,8 @@ class Engine:
         found = []
         for x, a in self._passes(cache, ids, row):
             if every:
-                found.append(self._run(-1, x=x, a=a)['logits'])
-        return np.concatenate(found) if every else self._run(-1, x=x[-1:], a=a[-1:])['logits'][0]
+                found.append(self._run(-1, x=x, a=a)['logits'].copy())
+        return np.concatenate(found) if every else self._run(-1, x=x[-1:], a=a[-1:])['logits'][0].copy()
 
     def put(self, cache, ids, row=0):
         """read, of which nobody asks what follows."""
@@ -145,10 +145,11 @@ class Engine:
     def _single(self, cache, ids, rows, lengths, x):
         """Put ids [n] into rows [n] behind their first lengths [n] positions; x [n, n_embd]: what goes into the first layer -> logits [n, n_vocab]."""
         groups = {window: [*_groups(rows, lengths + 1, self.hparams.n_ctx, window)] for window in {*self._windows}}
-        x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], rows, lengths, groups[self._windows[layer]]))
+        places = [*zip(rows.tolist(), lengths.tolist())]
+        x, a = self._layers(x, lambda qkv, layer: self._look(qkv, cache.values[layer], places, groups[self._windows[layer]]))
         cache.ids[rows, lengths] = ids
         cache.lengths[rows] = lengths + 1
-        return self._run(-1, x=x, a=a)['logits']
+        return self._run(-1, x=x, a=a)['logits'].copy()
 
     def _passes(self, cache, ids, row):
         """Put ids behind what is in a row, ROWS at a time: yield the stream and the attention of each pass (_layers)."""
@@ -224,25 +225,28 @@ class Engine:
         self._together(look, _halves(len(y)))
         return y
 
-    def _look(self, qkv, values, rows, lengths, groups):
-        """The same of one new position in each of several rows, behind their first `lengths`: qkv [rows, 3 * n_embd], values [2, row, head, n_ctx,
-        features] -> [rows, n_embd]. In NumPy, for LiteRT would first copy keys and values, which takes longer than all the rest. All sums are
-        BLAS's (see REACH): how far the others look changes no digit."""
-        qkv = qkv.reshape(len(rows), 3, self.hparams.n_head, -1)
-        values[0][rows, :, lengths], values[1][rows, :, lengths] = qkv[:, 1], qkv[:, 2]
-        q = np.multiply(qkv[:, 0].swapaxes(0, 1)[:, :, None], self._scale, order='C')                # [head, rows, 1, features]
+    def _look(self, qkv, values, places, groups):
+        """The same of one new position in each of several rows, behind some that are there: qkv [rows, 3 * n_embd], values [2, row, head, n_ctx,
+        features], places: [(row, position)] -> [rows, n_embd]. In NumPy, for LiteRT would first copy keys and values, which takes longer than all the
+        rest. All sums are BLAS's (see REACH): how far the others look changes no digit."""
+        qkv = qkv.reshape(len(places), 3, self.hparams.n_head, 1, -1)
+        for (row, position), new in zip(places, qkv):
+            values[:, row, :, position] = new[1:, :, 0]
+        q = (qkv[:, 0] * self._scale).swapaxes(0, 1)                                                 # [head, rows, 1, features]
         y = np.empty_like(q)
 
         def look(heads):                                # head by head: the keys of one stay in the core's cache while some look at the same
             for some, there, mask in groups:
                 keys, looked = values[:, there, heads, :mask.shape[-1]].swapaxes(1, 2)               # [head, some or 1, all, features] each
-                w = q[heads, some] @ keys.swapaxes(2, 3) + mask                                      # [head, some, 1, all]
-                w = np.exp(w - w.max(axis=-1, keepdims=True))
-                y[heads, some] = w @ looked / (w @ _ones(mask.shape[-1]))
+                w = q[heads, some] @ keys.swapaxes(2, 3)                                             # [head, some, 1, all]
+                w += mask
+                w -= np.maximum.reduce(w, axis=-1, keepdims=True)
+                np.exp(w, out=w)
+                np.divide(w @ looked, w @ _ones(mask.shape[-1]), out=y[heads, some])
 
-        many = rows[0] != rows[-1] and sum(mask.size for _, _, mask in groups) >= MANY
+        many = places[0][0] != places[-1][0] and sum(mask.size for _, _, mask in groups) >= MANY
         self._together(look, _halves(self.hparams.n_head) if many else [slice(None)])
-        return y[:, :, 0].swapaxes(0, 1).reshape(len(rows), -1)
+        return y.swapaxes(0, 1).reshape(len(places), -1)
 
     def _together(self, f, shares):
         """f(share) of each share of some work, one or two, at the same time."""
@@ -252,18 +256,22 @@ class Engine:
             other.result()
 
     def _run(self, part, **inputs):
-        """A part of the model: {name: array} -> {name: array}."""
+        """A part of the model: {name: array} -> {name: array} in its memory, to be read before the part runs again."""
         model, graph, names = self._parts[part]
         shapes = [array.shape for array in inputs.values()]
-        if shapes != self._shapes[part]:
+        if shapes != self._ready[part][0]:
+            self._ready[part] = None, {}, {}            # what lies elsewhere in a moment
             for name, shape in zip(inputs, shapes):
                 model.ResizeInputTensor(names[name], np.array(shape, np.int32), False, graph)
             model.AllocateTensors(graph)
-            self._shapes[part] = shapes
+            places, found = ({name: self._tensor(self._parts[part], name) for name in some if name in names}
+                             for some in (inputs, ('x_out', 'qkv', 'y', 'logits')))
+            self._ready[part] = shapes, places, found
+        _, places, found = self._ready[part]
         for name, array in inputs.items():
-            np.copyto(self._tensor(self._parts[part], name), array)        # into its memory; SetTensor copies twice what is not contiguous, as keys are
+            np.copyto(places[name], array)              # SetTensor copies twice what is not contiguous, as keys are
         model.Invoke(graph)
-        return {name: model.GetTensor(names[name], graph) for name in ('x_out', 'qkv', 'y', 'logits') if name in names}
+        return found
 
 
 def _let_go(weights):
