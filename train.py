@@ -85,7 +85,7 @@ def parse_arguments():
     add('--val_dataset', metavar='PATH', help='text or npz to validate on; default: a part of --dataset, which is then not trained on')
     add('--val_share', type=console.below_1, default=0.05, metavar='SHARE', help='the part of --dataset that is held out, in whole conversations or documents')
     add('--val_batch_size', type=console.positive_int, default=2, metavar='WINDOWS', help='windows in a validation batch')
-    add('--val_batch_count', type=console.positive_int, default=40, metavar='N', help='batches in a validation')
+    add('--val_batch_count', type=console.positive_int, default=40, metavar='N', help='batches in a validation at most: a set of fewer windows is read once, as a whole')
     add('--val_every', type=console.count, default=0, metavar='STEPS', help='steps between validations; 0: none; the best checkpoint is kept in the run\'s folder best/')
     add('--early_stop', type=console.count, default=0, metavar='N', help='stop after N validations in a row that are not the best; 0: go on')
 

@@ -1,7 +1,9 @@
 """Token chunks -> training batches: whose words are learnt, and which windows of the chunks are drawn.
 
     chunks, owners (dataset.py) -> Sampler, or TurnSampler of whole turns -> Batches -> Ahead, which draws while a step runs
+                                                                          -> Validation
 """
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -147,11 +149,21 @@ class Sampler:
     def draw(self, length):
         """A place, and for each token there whether it is learnt; places in which nothing is are passed over."""
         for _ in range(100000):
-            i, start, stop = self.place(length)
-            counts = np.ones(stop - start, bool) if self.counts is None else self.counts[i][start:stop]
-            if counts[1:].any():
-                return (i, start, stop), counts
+            drawn = self.at(self.place(length))
+            if drawn:
+                return drawn
         raise UserError(f'windows of {length} tokens hardly ever have a word to learn in them: train with --windows turns, or a longer --seq_len.')
+
+    def at(self, place):
+        """A place, and for each token there whether it is learnt; None where nothing is."""
+        i, start, stop = place
+        counts = np.ones(stop - start, bool) if self.counts is None else self.counts[i][start:stop]
+        return (place, counts) if counts[1:].any() else None
+
+    def each(self, length):
+        """Yield what `draw` gives, of slices that together hold each token once as one that is foretold."""
+        for i, n in zip(self._kept, self._lengths[self._kept]):
+            yield from filter(None, (self.at((int(i), start, min(start + length, int(n)))) for start in range(0, int(n) - 1, length - 1)))
 
 
 class TurnSampler(Sampler):
@@ -189,7 +201,15 @@ class TurnSampler(Sampler):
             raise UserError(f'no conversation in the {self.name} has a reply: train with --windows tokens{self._or_else()}.')
 
     def place(self, length):
-        t = int(self._replies[int(self.rng.integers(len(self)))])
+        return self._around(int(self.rng.integers(len(self))), length)
+
+    def each(self, length):
+        """Yield what `draw` gives, of every reply."""
+        yield from filter(None, (self.at(self._around(number, length)) for number in range(len(self))))
+
+    def _around(self, number, length):
+        """The place of a reply, with the turns in front of it."""
+        t = int(self._replies[number])
         i = int(self._kept[np.searchsorted(self._first, t, side='right') - 1])
         begin, stop = int(self._starts[t]), min(int(self._stops[t]) + 1, int(self._lengths[i]))        # with the token by which the turn is seen to end
         if stop - begin > length:
@@ -232,9 +252,11 @@ class Batches:
         weights are 0 where the next token is not to be learnt, or where there is none: the last position of a window, and the padding
         behind a short one. Batches of turns are only as long as their longest window, in steps of ROUND, in all workers.
         """
-        drawn = [self.sampler.draw(self.seq_len) for _ in range(self.batch_size)]
+        return self._batch([self.sampler.draw(self.seq_len) for _ in range(self.batch_size)])
+
+    def _batch(self, drawn):
         longest = max(stop - start for (_, start, stop), _ in drawn)
-        shape = [self.batch_size, min(self.seq_len, -(-longest // ROUND) * ROUND) if self.sampler.padded else self.seq_len]
+        shape = [len(drawn), min(self.seq_len, -(-longest // ROUND) * ROUND) if self.sampler.padded else self.seq_len]
         own = drawn[self.rows]
         X, labels = (np.zeros([len(own), shape[1]], np.int32) for _ in range(2))
         weights, replies = (np.zeros([len(own), shape[1]], np.float32) for _ in range(2))
@@ -257,6 +279,34 @@ class Batches:
     @state.setter
     def state(self, text):
         self.sampler.rng.bit_generator.state = json.loads(text)
+
+
+class Validation(Batches):
+    """What a validation reads, the same each time: of a small set each window once, of a larger one `count` batches of random windows.
+
+    windows: how many those are; whole: whether they are all there are. Gives what Batches with replies does, `len` of them from `rewind` on.
+    """
+
+    def __init__(self, sampler, batch_size, count, seq_len, n_vocab):
+        super().__init__(sampler, batch_size, seq_len, n_vocab, replies=sampler.replies is not None)
+        most = batch_size * count
+        drawn = [*itertools.islice(sampler.each(seq_len), most + 1)]
+        if not drawn:
+            sampler.draw(seq_len)                       # tells why
+        self.whole, self.windows = len(drawn) <= most, min(len(drawn), most)
+        self._drawn = sorted(drawn, key=lambda each: each[0][1] - each[0][2])                 # those of one length together, the longest first
+
+    def __len__(self):
+        return -(-self.windows // self.batch_size)
+
+    def rewind(self):
+        self.sampler.rng, self._at = np.random.default_rng(1), 0
+
+    def next(self):
+        if not self.whole:
+            return super().next()
+        self._at += self.batch_size
+        return self._batch(self._drawn[self._at - self.batch_size:self._at])
 
 
 def padding(sampler, seq_len):

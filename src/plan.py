@@ -22,16 +22,17 @@ class Plan:
     recompute: bool = False
     precision: str = 'float32'
 
-    def flops(self):
-        """Floating-point operations: 2 a weight and token forward, 4 backward, and attention's."""
-        tokens = self.batch_size * self.seq_len * self.accumulate
+    def flops(self, windows=0):
+        """Floating-point operations of a step: 2 a weight and token forward, 4 backward, and attention's. windows: of reading so many instead, as a
+        validation does."""
+        tokens = (windows or self.batch_size * self.accumulate) * self.seq_len
         dense = n_params(self.hparams) - self.hparams.n_ctx * self.hparams.n_embd
         attention = 2 * self.hparams.n_layer * self.hparams.n_embd * self.seq_len
-        return tokens * (dense + attention) * (8 if self.recompute else 6)
+        return tokens * (dense + attention) * (2 if windows else 8 if self.recompute else 6)
 
-    def seconds(self, flops):
-        """On a device of so many floating-point operations a second in matrix products, of which a step reaches three quarters."""
-        return self.flops() / (flops * 0.75)
+    def seconds(self, flops, windows=0):
+        """The same on a device of so many floating-point operations a second in matrix products, of which three quarters are reached."""
+        return self.flops(windows) / (flops * 0.75)
 
     def bytes(self):
         """Estimated peak memory: there are two, while the loss is computed and while the weights are updated. The factors are fitted to

@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from . import console, files
-from .batches import Ahead, Batches, padding, window
+from .batches import Ahead, Batches, Validation, padding, window
 from .console import UsageError, UserError
 
 
@@ -89,8 +89,9 @@ class Run:
         params = self._adapt(self._extend(params, loaded), prefix)
         print('dataset has', self.sampler.total_size, 'tokens')
         if held_out:
-            self.val_sampler = held_out.sampler(1, args.windows, args.learn_from, args.max_turns, name='validation set')
-            self._warn_of_padding(self.val_sampler)
+            held_out_sampler = held_out.sampler(1, args.windows, args.learn_from, args.max_turns, name='validation set')
+            self.validation = Validation(held_out_sampler, args.val_batch_size, args.val_batch_count, self.seq_len, self.hparams.n_vocab)
+            self._warn_of_padding(held_out_sampler)
         self._warn_of_padding(self.sampler)
 
         self._plan_steps()
@@ -252,7 +253,7 @@ class Run:
     def _note_measure(self, held_out):
         """Note in self.settings what validations measure, of the data with this fingerprint, and since which step they do: others are not comparable."""
         args, then = self.args, self.settings['measured'] or {'since': 0}         # a run of before that noted nothing measured the same
-        what = [held_out, args.windows, args.learn_from, args.max_turns * (args.windows == 'turns'), self.seq_len, args.val_batch_size * args.val_batch_count]
+        what = [held_out, args.windows, args.learn_from, args.max_turns * (args.windows == 'turns'), self.seq_len, 'all' if self.validation.whole else self.validation.windows]
         now = hashlib.sha256(json.dumps(what).encode()).hexdigest()
         self.remeasured = then.get('sha256', now) != now
         if self.remeasured and self.own:
@@ -403,9 +404,16 @@ class Run:
             each = f'{args.batch_size} x {self.seq_len} tokens{batches} = {tokens}'
             share = f'{(steps or 0) * tokens * self.sampler.mean_length(self.seq_len) / self.seq_len / self.sampler.total_size:.2f} epochs'
         print(f'Each step: {each}; ' + ('until Ctrl-C' if steps is None else f'{steps} step{"s" * (steps != 1)} = {share}'))
-        seconds = self.plan.seconds(trainer.measured_flops(self.trainer.precision))
-        total = '' if not steps else f', {duration(steps * seconds)} in all'
-        print(f'Estimate: {self.plan.bytes() / 1e9:.1f} GB of memory, {seconds:.2g} s a step{total}')
+        flops = trainer.measured_flops(self.trainer.precision)
+        seconds, validating = self.plan.seconds(flops), ''
+        total = (steps or 0) * seconds
+        if args.val_every:
+            windows, one = self.validation.windows, self.plan.seconds(flops, self.validation.windows)
+            which = f'all {windows}' if self.validation.whole else f'{windows} random'
+            print(f'Each validation: {which} {"replies" if self.sampler.padded else "windows"} of what is held out')
+            times = (self.counter == 1) + (args.stop_after or 0) // args.val_every - (self.counter - 1) // args.val_every
+            validating, total = f', {duration(one)} a validation', total + times * one
+        print(f'Estimate: {self.plan.bytes() / 1e9:.1f} GB of memory, {seconds:.2g} s a step{validating}' + (f', {duration(total)} in all' if steps else ''))
 
     def show_batch(self):
         """Print a batch, the learnt tokens green on a terminal, between [[ ]] elsewhere; \u21b5 is a line break."""
@@ -590,13 +598,18 @@ class Run:
         self.stepped = time.perf_counter()
 
     def validate(self):
-        """The loss on val_batch_count batches, the same ones every time. Keeps the best checkpoint; sees when to stop early."""
+        """The loss on what self.validation reads. Keeps the best checkpoint; sees when to stop early. A signal breaks it off."""
         from . import checkpoint, scoring
-        args = self.args
         self.say('Calculating validation loss...')
-        self.val_sampler.rng = np.random.default_rng(1)
-        batches = Batches(self.val_sampler, args.val_batch_size, self.seq_len, self.hparams.n_vocab, replies=self.val_sampler.replies is not None)
-        loss, reply_loss = self.trainer.validate(batches, args.val_batch_count)
+        self.validation.rewind()
+        with tqdm(total=len(self.validation), unit='batch', desc='validation', leave=False, delay=1, disable=self.bar is None) as bar:
+            def going():
+                bar.update()
+                return not self.stop_signal
+            found = self.trainer.validate(self.validation, len(self.validation), going)
+        if found is None:
+            return
+        loss, reply_loss = found
         perplexity = math.exp(min(loss if reply_loss is None else reply_loss, scoring.LARGEST))
         self.history.record(self.counter, val_loss=loss, perplexity=perplexity)
         at = f'[{self.counter} | {time.perf_counter() - self.started:2.2f}]'

@@ -364,11 +364,13 @@ class Trainer:
         """That of the next step, a float."""
         return float(self._schedule(self.steps) if self._schedule else self.replicas[0].inner.learning_rate)
 
-    def validate(self, batches, count):
+    def validate(self, batches, count, going=lambda: True):
         """(the mean loss over the tokens that count in `count` batches, that over those of them in replies): floats; the second is
-        None unless the batches tell (batches.Batches with replies) and there are any."""
+        None unless the batches tell (batches.Batches with replies) and there are any. None where going(), asked before each batch, says no."""
         total = np.zeros([2, 2])                        # [all, replies] x [sum of losses, tokens]
         for _ in range(count):
+            if not going():
+                return None
             X, labels, *weights = batches.next()
             losses = self._score(X, labels).numpy().astype(np.float64)
             for row, counts in zip(total, weights):

@@ -439,6 +439,47 @@ def test_replies_are_every_turn_but_the_first(two):
         assert (weights == replies).all() and weights.any()
 
 
+def test_a_validation_reads_a_small_set_once():
+    """Each token but a chunk's first is foretold once; what nobody learns is passed over."""
+    chunks = [np.arange(100), np.arange(200, 203), np.arange(300, 301), np.arange(400, 411)]
+    counts = [np.arange(len(chunk)) % 50 > 44 for chunk in chunks]
+    for counted, windows, expected in ((None, 12, [i for chunk in chunks for i in chunk[1:]]), (counts, 2, [*range(45, 50), *range(95, 100)])):
+        for count in (windows, 40):
+            found = batches.Validation(Sampler(chunks, counts=counted), 3, -(-count // 3), 11, 1000)
+            assert (found.whole, found.windows, len(found)) == (True, windows, -(-windows // 3))
+            for again in range(2):
+                found.rewind()
+                read = [found.next() for _ in range(len(found))]
+                assert sorted(i for X, labels, weights in read for i in labels[weights > 0]) == expected
+                assert [len(X) for X, _, _ in read] == [3] * (windows // 3) + [windows % 3] * (windows % 3 > 0)
+    assert not batches.Validation(Sampler(chunks), 3, 3, 11, 1000).whole
+
+
+def test_a_validation_of_a_large_set_is_random_and_always_the_same():
+    found = batches.Validation(Sampler([np.arange(1000)], 5), 4, 3, 16, 1000)
+    assert (found.whole, found.windows, len(found)) == (False, 12, 3)
+    read = []
+    for again in range(2):
+        found.rewind()
+        read.append([array.tolist() for _ in range(3) for array in found.next()])
+    plain = Batches(Sampler([np.arange(1000)], 1), 4, 16, 1000)
+    assert read[0] == read[1] == [array.tolist() for _ in range(3) for array in plain.next()]
+
+
+def test_a_validation_of_replies_reads_each_once(two):
+    enc = two.enc
+    for learn_from, expected in ((None, 4), ('Mara', 3)):
+        found = batches.Validation(two.sampler(0, 'turns', learn_from), 2, 2, 64, 2048)
+        assert (found.whole, found.windows, len(found)) == (True, expected, 2)
+        found.rewind()
+        read = [found.next() for _ in range(2)]
+        ends = [row[:np.flatnonzero(weights)[-1] + 1] for _, labels, many, _ in read for row, weights in zip(labels, many)]
+        assert len({enc.decode(row) for row in ends}) == expected
+        lengths = [len(row) for row in ends]
+        assert lengths == sorted(lengths, reverse=True)
+    assert not batches.Validation(two.sampler(0, 'turns'), 1, 3, 64, 2048).whole
+
+
 def test_batches_drawn_ahead():
     """The same batches, and a state from which the next one comes, not the one after it."""
     def batches(seed):

@@ -24,7 +24,7 @@ from zygote import python
 
 import train as script
 from src import checkpoint, dataset, dialogue, encoder, files, model, plan, trainer
-from src.batches import Batches, Sampler
+from src.batches import Batches, Sampler, Validation
 from src.console import UsageError, UserError
 from src.model import HParams
 from src.run import step_of
@@ -726,7 +726,7 @@ def test_the_best_validation_is_known_to_who_goes_on_from_it(here, tmp_path):
 
 def test_another_validation_looks_for_the_best_anew(here, tmp_path, capsys):
     """And keeps what the former one found; the validation at the last step is made before it is saved."""
-    path, run, flags = talks(tmp_path), tmp_path / 'runs' / 'run1', ('--val_every', 2, '--val_batch_count')
+    path, run, flags = talks(tmp_path), tmp_path / 'runs' / 'run1', ('--val_dataset', VALIDATION, '--val_every', 2, '--val_batch_count')
     here(path, *flags, 2, '--stop_after', 4)
     assert '4,,,,' in (run / 'history.csv').read_text() and checkpoint.latest(str(run / 'best')).endswith('model-4')
     capsys.readouterr()
@@ -738,6 +738,19 @@ def test_another_validation_looks_for_the_best_anew(here, tmp_path, capsys):
     assert 'something else' not in capsys.readouterr().out
     assert checkpoint.latest(str(run / 'best')).endswith('model-6')     # 8 is as good
     assert not (run / 'best-2').exists()
+
+
+def test_a_signal_breaks_a_validation_off(here, tmp_path, monkeypatch, capsys):
+    next_ = Validation.next
+
+    def next_and_signal(self):
+        signal.raise_signal(signal.SIGTERM)
+        return next_(self)
+    monkeypatch.setattr(Validation, 'next', next_and_signal)
+    assert here(talks(tmp_path), '--stop_after', 6, '--val_every', 2, '--val_dataset', VALIDATION, '--val_batch_size', 1) == 128 + signal.SIGTERM
+    out = capsys.readouterr().out
+    assert re.search(r'\nEach validation: (all \d+|\d+ random) windows of what is held out\nEstimate: .* s a validation, .* in all\n', out)
+    assert out.endswith('Training...\nCalculating validation loss...\ninterrupted\n')
 
 
 def test_what_was_held_out_stays_so(here, tmp_path):
