@@ -576,18 +576,23 @@ class Run:
         return prefix
 
     def sample(self):
-        """Write sample_num texts that begin where a document does to samples/<run>/samples-<counter>; print the last one."""
-        from . import dialogue, sample
+        """Write sample_num texts that begin where a document does to samples/<run>/samples-<counter>; print the last one. A signal breaks it off."""
+        from . import dialogue, sample, settings, stream
         args = self.args
         self.say('Generating samples...')
         length = min(args.sample_length, self.hparams.n_ctx - 1)
         start = (dialogue.style_of(self.dialogue).begin_ids(self.enc) or [int(self.sampler.chunks[0][0])])[0]
+        generator, drawn = sample.generator_for(self.hparams, self.trainer.params), settings.Settings(top_k=args.top_k, top_p=args.top_p)
         texts = []
-        while len(texts) < args.sample_num:
-            batch = min(args.batch_size, args.sample_num - len(texts))
-            out = sample.sample_sequence(self.hparams, self.trainer.params, length=length, start_token=start, batch_size=batch,
-                                         temperature=1.0, top_k=args.top_k, top_p=args.top_p, seed=[self.seed, self.counter, len(texts)])
-            texts += [self.enc.decode(ids) for ids in out[:, 1:]]
+        with tqdm(total=args.sample_num * length, unit='token', desc='samples', leave=False, delay=1, disable=self.bar is None) as bar:
+            while len(texts) < args.sample_num:
+                batch, made = min(args.batch_size, args.sample_num - len(texts)), []
+                for ids in stream.stream(generator, np.full([batch, 1], start), drawn, length=length, seed=[self.seed, self.counter, len(texts)]):
+                    if self.stop_signal:
+                        return
+                    made.append(ids)
+                    bar.update(ids.size)
+                texts += [self.enc.decode(ids) for ids in np.concatenate(made, axis=1)]
         blocks = [f'======== SAMPLE {i} ========\n{text}\n' for i, text in enumerate(texts, 1)]
         self.say(blocks[-1])
         try:

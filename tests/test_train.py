@@ -23,7 +23,7 @@ from reference import Reference, rough_params
 from zygote import python
 
 import train as script
-from src import checkpoint, dataset, dialogue, encoder, files, model, plan, trainer
+from src import checkpoint, dataset, dialogue, encoder, files, model, plan, stream, trainer
 from src.batches import Batches, Sampler, Validation
 from src.console import UsageError, UserError
 from src.model import HParams
@@ -751,6 +751,22 @@ def test_a_signal_breaks_a_validation_off(here, tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert re.search(r'\nEach validation: (all \d+|\d+ random) windows of what is held out\nEstimate: .* s a validation, .* in all\n', out)
     assert out.endswith('Training...\nCalculating validation loss...\ninterrupted\n')
+
+
+def test_a_signal_breaks_samples_off(here, tmp_path, monkeypatch, capsys):
+    whole = stream.stream
+
+    def stopped(*arguments, **options):
+        for n, ids in enumerate(whole(*arguments, **options, steps=2)):
+            assert n < 2
+            if n == 1:
+                signal.raise_signal(signal.SIGTERM)
+            yield ids
+    monkeypatch.setattr(stream, 'stream', stopped)
+    assert here(talks(tmp_path), '--stop_after', 6, '--sample_every', 2, '--sample_num', 2) == 128 + signal.SIGTERM
+    out = capsys.readouterr().out
+    assert re.search(r'\n\[1 .*\nGenerating samples...\ninterrupted\nSaving .*model-2\n\Z', out)
+    assert not list((tmp_path / 'samples').glob('*/*'))
 
 
 def test_what_was_held_out_stays_so(here, tmp_path):
