@@ -395,14 +395,23 @@ class ChatSession:
         self._make_room(len(header))
         return self._context() + header
 
-    def retrace(self, speaker=None):
-        """Let go what would have gone if every turn had been said in this session, from the first on. A conversation that comes anew with each of its
-        turns (a server's) then sees the same oldest turn until it is full again, instead of one that moves with each."""
-        room, used = self._room(len(self.header(self._next(speaker)[0]))), 0
+    def retrace(self, speaker=None, awaited=False):
+        """Let go what would have gone if every turn had been said in this session, from the first on, and a message been awaited behind each but the
+        newest, or behind that too. A conversation that comes anew with each of its turns (a server's) then sees the same oldest turn until it is full
+        again, instead of one that moves with each."""
+        room, used, self.first = self._room(len(self.header(self._next(speaker)[0]))), 0, 0
+        before = room - len(self.header(self.me)) - int(MESSAGE * self.generator.hparams.n_ctx)
         for end, turn in enumerate(self.turns, 1):
             used += len(self.turn_ids(turn))
-            if used > room:
-                self.first, used = self._fitting(room * 3 // 4, self.first, end)
+            most = before if awaited or end < len(self.turns) else room
+            if used > most:
+                self.first, used = self._fitting(most * 3 // 4, self.first, end)
+
+    def behind(self, text, speaker=None):
+        """The ids in front of the message that comes once `speaker` has said `text`, where the conversation comes anew then (retrace)."""
+        self.say(self._next(speaker)[0], text)
+        self.retrace(speaker, awaited=True)
+        return self._context()
 
     def header(self, speaker, when=0):
         """The ids that make the model speak as `speaker`. Raises UserError where they take too much of what it sees."""

@@ -5,9 +5,10 @@
 
 A text ends in the engine's thread, where its reply is put together: however slowly somebody reads, or though nobody does, its place is free at
 once. What is read of new prompts between two steps is bounded, so that those who are under way go on (the chunks of Agrawal et al. 2024,
-arXiv:2403.02310, section 4, at the size of whole prompts).
+arXiv:2403.02310, section 4, at the size of whole prompts). While nobody wants a text, what a conversation will go on from is read.
 """
 import asyncio
+import functools
 import logging
 import threading
 import time
@@ -53,6 +54,7 @@ class Text:
     seed: int | None = None
     bias: dict = field(default_factory=dict)
     judge: Callable[..., Any] | None = None             # (Batch.score, words) -> chat.Candidate
+    behind: Callable[..., Any] | None = None            # its words -> the ids that a further message will stand behind
     given: int = 0                                      # characters of its words that have gone out
     begun: bool = False
     left: bool = False                                  # nobody wants it any more
@@ -72,6 +74,7 @@ class Scheduler:
         self.waiting, self.running = deque(), {}        # of Text; Sequence -> Text
         self._generator, self._batch = generator, Batch(generator, places)
         self._told, self._next = {}, 0                  # Text -> its Piece that nobody has yet; when they go out
+        self._behind = deque(maxlen=places)             # of functions that give ids, which are read while nobody wants a text
         self._closing = self._stopped = False
         self._changed = threading.Condition()           # guards what both threads change: waiting, running, left, _closing, _stopped
         self._thread = threading.Thread(target=self._run, name='engine', daemon=True)
@@ -134,6 +137,8 @@ class Scheduler:
                     except Exception:
                         self._fail(sequence)
             self._tell()
+            if self._batch and self._behind and self._idle():
+                self._read_ahead()
 
     def _step(self):
         """[(sequence, its new ids)]"""
@@ -158,6 +163,19 @@ class Scheduler:
                 self._next = 0
         return self._batch is not None
 
+    def _idle(self):
+        return not (self.running or self.waiting or self._stopped)
+
+    def _read_ahead(self):
+        """Read what a message will stand behind before it comes, as far as nobody else does."""
+        try:
+            ids = self._behind.pop()()
+            self._batch.hold(ids, self._idle)
+            if not self._idle():
+                self._behind.append(lambda: ids)
+        except Exception:
+            log.exception('nothing is read ahead')
+
     def _fail(self, sequence):
         """Where something failed that must not: the text is lost, and whoever asked for it is told."""
         log.exception('a text failed')
@@ -168,7 +186,7 @@ class Scheduler:
     def _awake(self):
         """Sleep until there is something to do. Returns whether to go on."""
         with self._changed:
-            self._changed.wait_for(lambda: self.running or self.waiting or self._stopped)
+            self._changed.wait_for(lambda: self.running or self.waiting or self._stopped or self._behind and self._batch)
             return not self._stopped
 
     def _let_go(self):
@@ -205,6 +223,8 @@ class Scheduler:
             self._batch.leave(sequence)
             if text.judge:                              # now, while its row holds all that was read
                 text.candidate = text.judge(self._batch.score, reply.text)
+            if text.behind and reply.text:
+                self._behind.append(functools.partial(text.behind, reply.text))
             self._end(sequence)
         if words or reply.over:
             before = self._told[text].words if text in self._told else ''

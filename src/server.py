@@ -165,8 +165,9 @@ def chat_job(body, served):
         raise Refused(400, str(error), 'messages', 'invalid_value') from None
     stop, names = stops(asked), {*session.names(), speaker}
     judge = (lambda score, words: session.candidate(score, context, words, speaker)) if 'candidates' in asked and candidates > 1 else None
+    behind = (lambda words: session.behind(words, speaker)) if candidates == 1 else None
     texts = [Text(context, length, reply=chat.Reply(model.enc, model.style, length, stop=stop, names=names), index=i,
-                  stops=tuple(sorted(model.style.stop_ids(model.enc))), judge=judge, **drawn) for i in range(candidates)]
+                  stops=tuple(sorted(model.style.stop_ids(model.enc))), judge=judge, behind=behind, **drawn) for i in range(candidates)]
     return Job(True, texts, n, len(context), before=[''] * candidates, left_out=session.cut, **streams(asked))
 
 

@@ -322,8 +322,8 @@ def test_a_reply_stays_until_another_has_words():
 
 
 def test_a_conversation_that_comes_whole_each_time_keeps_its_oldest_turn():
-    """As to a server: what it shares with the request before is not read again, but where turns leave."""
-    texts, seen, firsts = [f'message {i} ' + 'word ' * (i % 7) for i in range(121)], [], []
+    """As to a server: what it shares with the request before is not read again, but where turns leave; what is read ahead stands in front of the next."""
+    texts, seen, firsts, behind = [f'message {i} ' + 'word ' * (i % 7) for i in range(122)], [], [], []
     for said in range(1, 122, 2):
         s = session()
         for i, text in enumerate(texts[:said]):
@@ -332,10 +332,12 @@ def test_a_conversation_that_comes_whole_each_time_keeps_its_oldest_turn():
         seen.append(s.prompt('Mara'))
         firsts.append(s.first)
         assert len(seen[-1]) + s.length <= 256 and s.cut == 0
+        behind.append(s.behind(texts[said], 'Mara'))
     header = len(s.header('Mara'))
     shared = [context[:len(before) - header] == before[:-header] for before, context in zip(seen, seen[1:])]
     left = [first != before for before, first in zip(firsts, firsts[1:])]
-    assert shared == [not each for each in left] and 5 < sum(left) < 20 and firsts[-1] > 90
+    assert all(context[:len(ids)] == ids for ids, context in zip(behind, seen[1:]))
+    assert shared == [not each for each in left] and 5 < sum(left) < 25 and firsts[-1] > 90
 
 
 def test_a_retry_where_one_turn_is_seen():

@@ -191,9 +191,37 @@ def test_oldest_messages_leave_a_long_conversation(port, runs):
     session = session_of(runs, seed=5, length=20)
     for i, message in enumerate(messages):
         session.say(['Theo', 'Mara'][i % 2], message['content'])
+    session.retrace()
     assert session.prompt() and session.first > 20
     assert found.choices[0].message.content == ''.join(session.answer())
     assert found.usage.prompt_tokens + 20 <= 128
+
+
+def test_what_a_message_will_stand_behind_is_read_before_it_comes(slow, monkeypatch):
+    """Also where turns leave: a request of a long conversation reads its message alone; and nobody waits for it."""
+    ahead, read, come = [], [], threading.Event()
+    prefill, decode = slow.generator.prefill, slow.generator.generator.decode
+
+    def prefilling(cache, X, row=None):
+        ahead.extend([len(X[0])] * come.wait(2))
+        return prefill(cache, X, row)
+
+    def decoding(*arguments, unread=(), **options):
+        read.append(len(unread))
+        return decode(*arguments, unread=unread, **options)
+    monkeypatch.setattr(slow.generator, 'prefill', prefilling)
+    monkeypatch.setattr(slow.generator, 'decode', decoding)
+    messages = []
+    for day in range(12):
+        messages.append({'role': 'user', 'content': f'the bus was late on day {day}'})
+        read.clear()
+        come.clear()
+        found = client(slow.port, 'secret').chat.completions.create(model='r', messages=messages, seed=day, max_tokens=12)
+        come.set()
+        assert sum(read) < 30
+        messages.append({'role': 'assistant', 'content': found.choices[0].message.content})
+        until(lambda: not (slow.engine.running or slow.engine._behind))
+    assert max(ahead) > 40                              # where turns left
 
 
 def test_what_the_model_cannot_see_of_a_message_is_told(port, runs):
