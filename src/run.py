@@ -10,6 +10,7 @@ This file imports no TensorFlow by itself: its start must wait for `connect`.
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -554,6 +555,16 @@ class Run:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.stop_signal = self.stop_signal or getattr(signal, 'SIGHUP', signal.SIGTERM)
 
+    @contextlib.contextmanager
+    def aside(self, what):
+        """What is done between two steps: the bar shows how far it is. Yields a function that takes that, from 0 to 1."""
+        if self.bar is None:
+            yield lambda share: None
+        else:
+            before = self.bar.postfix or ''
+            yield lambda share: self.bar.set_postfix_str(f'{what}: {share:.0%}')
+            self.bar.set_postfix_str(before, refresh=False)
+
     def save(self):
         """Write the checkpoint of this counter, unless there is one already. Returns its prefix."""
         from . import checkpoint
@@ -584,15 +595,15 @@ class Run:
         start = (dialogue.style_of(self.dialogue).begin_ids(self.enc) or [int(self.sampler.chunks[0][0])])[0]
         generator, drawn = sample.generator_for(self.hparams, self.trainer.params), settings.Settings(top_k=args.top_k, top_p=args.top_p)
         texts = []
-        with tqdm(total=args.sample_num * length, unit='token', desc='samples', leave=False, delay=1, disable=self.bar is None) as bar:
+        with self.aside('samples') as show:
             while len(texts) < args.sample_num:
-                batch, made = min(args.batch_size, args.sample_num - len(texts)), []
-                for ids in stream.stream(generator, np.full([batch, 1], start), drawn, length=length, seed=[self.seed, self.counter, len(texts)]):
+                made = np.full([min(args.batch_size, args.sample_num - len(texts)), 1], start)
+                for ids in stream.stream(generator, made, drawn, length=length, seed=[self.seed, self.counter, len(texts)]):
                     if self.stop_signal:
                         return
-                    made.append(ids)
-                    bar.update(ids.size)
-                texts += [self.enc.decode(ids) for ids in np.concatenate(made, axis=1)]
+                    made = np.concatenate([made, ids], axis=1)
+                    show((len(texts) + len(made) * (made.shape[1] - 1) / length) / args.sample_num)
+                texts += [self.enc.decode(ids) for ids in made[:, 1:]]
         blocks = [f'======== SAMPLE {i} ========\n{text}\n' for i, text in enumerate(texts, 1)]
         self.say(blocks[-1])
         try:
@@ -607,9 +618,11 @@ class Run:
         from . import checkpoint, scoring
         self.say('Calculating validation loss...')
         self.validation.rewind()
-        with tqdm(total=len(self.validation), unit='batch', desc='validation', leave=False, delay=1, disable=self.bar is None) as bar:
+        with self.aside('validation') as show:
+            read = itertools.count()
+
             def going():
-                bar.update()
+                show(next(read) / len(self.validation))
                 return not self.stop_signal
             found = self.trainer.validate(self.validation, len(self.validation), going)
         if found is None:
