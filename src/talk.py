@@ -153,7 +153,7 @@ class Talk:
         self.start(self.memory and self.memory.open(self.model, self.session.me, self.session.answerer, new=True))
 
     def show_end(self):
-        """The last turns, for reading on."""
+        """The newest turns, for reading on."""
         for turn in self.session.turns[-4:]:
             self.screen.turn(turn, grey=True)
 
